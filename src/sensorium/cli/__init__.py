@@ -1,0 +1,53 @@
+"""The command line: thin, and light until a command runs."""
+
+from __future__ import annotations
+
+import sys
+
+from cyclopts import App
+
+from sensorium import __version__
+
+COMMANDS = {
+    "demo": ("sensorium.cli.race:demo", "Race on the bundled pictograms, then search them: a first look in minutes."),
+    "race": ("sensorium.cli.race:race", "Race papers on your data at equal budget, with intervals."),
+    "train": ("sensorium.cli.train:train", "Train one paper on your data."),
+    "search": ("sensorium.cli.search:search", "Search a data set in words, with a picture, or with both."),
+    "embed": ("sensorium.cli.train:embed", "Write the embeddings of a data set to a file."),
+    "papers": ("sensorium.cli.papers:papers", "List the papers: what each needs and how far it is built."),
+    "show": ("sensorium.cli.papers:show", "Show one paper: mechanism, claim, parts."),
+    "data": ("sensorium.cli.data:data", "Show what is understood of a data set, and what is set aside."),
+    "doctor": ("sensorium.cli.papers:doctor", "What this machine can do, what is missing, how to get it."),
+}
+
+
+def app() -> App:
+    """The command line as an object; commands are imported when they run."""
+    main = App(name="sensorium", version=__version__,
+               help="Published ideas of multimodal learning as interchangeable parts: train, race, search.")  # fmt: skip
+    for name, (target, about) in COMMANDS.items():
+        main.command(target, name=name, help=about)
+    return main
+
+
+def fail(line: str) -> int:
+    """One line on standard error; the exit code of bad input."""
+    print(f"sensorium: {' '.join(line.split())}", file=sys.stderr)
+    return 2
+
+
+def main() -> None:
+    """Entry point. Bad input is one line and exit code 2; an interrupt says how to go on."""
+    try:
+        app()(exit_on_error=True)
+    except KeyboardInterrupt:
+        print("sensorium: stopped; finished runs are kept, the same command continues", file=sys.stderr)
+        sys.exit(130)
+    except OSError as problem:
+        sys.exit(fail(f"{problem.strerror or problem}: {problem.filename}" if problem.filename else str(problem)))
+    except Exception as problem:
+        # Errors of bad input live in core, which imports torch: only a command that got that far can have raised one.
+        errors = sys.modules.get("sensorium.core.errors")
+        if errors is None or not isinstance(problem, errors.SensoriumError):
+            raise
+        sys.exit(fail(str(problem)))

@@ -1,0 +1,94 @@
+"""Scores of a method on rows: reads capabilities, never classes."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sensorium.blocks.similarity import cosine, truncate
+from sensorium.core import Batch, Embeds, Method, Ranks, SensoriumError
+from sensorium.data.rows import Rows
+from sensorium.evals.retrieval import Retrieval, relevance, score_retrieval
+
+SHORT = 16
+"""Width to which embeddings are cut for the column of short vectors."""
+
+
+@dataclass(frozen=True)
+class Sought:
+    """What counts as right among some rows: equal `text` or equal `image` [N]; `variants` are further texts by key, empty
+    where a row has none; `fresh` [N] marks rows without a look-alike in train."""
+
+    text: Sequence[str]
+    image: Sequence[Hashable]
+    variants: Mapping[str, Sequence[str]]
+    fresh: NDArray[np.bool_] | None = None
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Scores by metric, and each row's own part of it [N] (mean of both directions, NaN where the metric skips it)."""
+
+    scores: dict[str, float]
+    items: dict[str, NDArray[np.float64]]
+
+
+def _hits(result: Retrieval, k: int) -> NDArray[np.float64]:
+    def within(ranks: Tensor) -> NDArray[np.float64]:
+        values = ranks.numpy()
+        return np.where(values > 0, values <= k, np.nan).astype(np.float64)
+
+    return (within(result.rank_text) + within(result.rank_image)) / 2
+
+
+def _one(batch: Batch, key: str) -> Batch:
+    return {key: batch[key]}
+
+
+def _ranked(method: Ranks, batch: Batch, text: str, relevant: Tensor) -> Retrieval:
+    to_image = method.rank(_one(batch, text), _one(batch, "image")).cpu()
+    to_text = method.rank(_one(batch, "image"), _one(batch, text)).cpu()
+    return score_retrieval(to_image, to_text, relevant)
+
+
+@torch.no_grad()
+def retrieval(method: Method, rows: Rows, sought: Sought, device: torch.device | None = None) -> Scored:
+    """Retrieval among `rows` in both directions, with every further column the method and the data allow."""
+    if not isinstance(method, Ranks):
+        raise SensoriumError("this method cannot rank: it has no `rank`, so retrieval does not apply")
+    method.eval()
+    batch: Batch = {k: v.to(device) for k, v in rows.batch(np.arange(len(rows))).items()}
+    relevant = relevance(sought.text, sought.image)
+    main = _ranked(method, batch, "text", relevant)
+    scores = dict(main.scores)
+    items = {"r@1": _hits(main, 1), "r@10": _hits(main, 10)}
+    if sought.fresh is not None and sought.fresh.any():
+        items["fresh r@1"] = np.where(sought.fresh, items["r@1"], np.nan)
+        scores["fresh r@1"] = float(np.nanmean(items["fresh r@1"]))
+    if _short(method):
+        image, text = (truncate(method.embed(batch, of), SHORT) for of in ("image", "text"))  # type: ignore[attr-defined]
+        cut = cosine(text, image).cpu()
+        result = score_retrieval(cut, cut.T, relevant)
+        scores[f"r@10@{SHORT}"], items[f"r@10@{SHORT}"] = result.scores["r@10"], _hits(result, 10)
+    for key, texts in sought.variants.items():
+        there = np.flatnonzero([bool(t) for t in texts])
+        if key not in batch or len(there) < 2:
+            continue
+        part = rows.select(there).batch(np.arange(len(there)))
+        same = relevance([texts[i] for i in there], [sought.image[i] for i in there])
+        result = _ranked(method, {k: v.to(device) for k, v in part.items()}, key, same)
+        scores[f"r@10 {key}"] = result.scores["r@10"]
+        items[f"r@10 {key}"] = np.full(len(rows), np.nan)
+        items[f"r@10 {key}"][there] = _hits(result, 10)
+    return Scored(scores, items)
+
+
+def _short(method: Method) -> bool:
+    """Whether cutting its vectors means something: trained, one vector per row, wider than the cut."""
+    trained = any(p.requires_grad for p in method.parameters())
+    return trained and isinstance(method, Embeds) and all(not s.many and s.dim > SHORT for s in method.spaces.values())

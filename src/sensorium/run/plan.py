@@ -1,0 +1,214 @@
+"""From names to a method that is ready to train: the one way that `train`, `race` and claims all go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xxhash
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from sensorium.blocks.towers.frozen import Frozen, frozen_towers, role_of
+from sensorium.core import Budget, Field, FieldInfo, Fields, Ids, Method, Paper, SensoriumError, Tokens, Trial, Value
+from sensorium.data.dataset import Dataset, square
+from sensorium.data.derive import negatives
+from sensorium.data.rows import Rows
+from sensorium.data.split import Split, split
+from sensorium.data.stream import Epochs
+from sensorium.data.tokenise import encode, fit_tokenizer
+
+from .checkpoint import load_weights, newest
+from .features import Progress, features
+from .fit import Stage
+from .load import attribute, config, paper
+
+SCRATCH_SIZE, SCRATCH_LENGTH = 64, 64
+BASES = "sensorium.lab.bases:open_bases"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run, wholly by name: workers receive this and nothing else."""
+
+    paper: str
+    data: str
+    towers: Mapping[str, str]
+    rate: float
+    samples: int
+    seed: int
+    config: Mapping[str, Any] = field(default_factory=dict)
+    roles: Mapping[str, str] | None = None
+    split: str = "given"
+    split_seed: int = 0
+    batch: int = 256
+    task: str = "retrieval"
+    max_bad: float = 0.1
+    start: str = ""
+
+    @property
+    def trial(self) -> Trial:
+        """The dials that a paper may see."""
+        return Trial(self.rate, Budget(self.samples), self.seed, self.batch)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A method with its stages and rows; `rows` holds every row, `split` says which are whose."""
+
+    job: Job
+    method: Method
+    stages: Sequence[Stage]
+    rows: Rows
+    split: Split
+    fields: Fields
+    tokenizer: Tokenizer | None
+
+
+def unmet(needs: Mapping[str, str], kinds: Mapping[str, str]) -> str | None:
+    """Why data with these keys and kinds does not meet `needs`, or None. "text.*" is any further variant."""
+    for key, need in needs.items():
+        kind, *how = need.split()
+        if "optional" in how or ("derivable" in how and kinds.get(role_of(key)) == kind):
+            continue
+        if key.endswith(".*"):
+            if not any(k.startswith(key[:-1]) and v == kind for k, v in kinds.items()):
+                return f"needs {kind} in a further variant ({key[:-1]}fr, {key[:-1]}long, …)"
+        elif kinds.get(key) != kind:
+            there = ", ".join(f"{k} ({v})" for k, v in kinds.items())
+            return f"needs {key} ({kind}); the data has {there}"
+    return None
+
+
+def keys_for(needs: Mapping[str, str], kinds: Mapping[str, str]) -> list[str]:
+    """The keys of a batch: what the paper needs, wildcards expanded, and every variant of its texts for the scores."""
+    found = []
+    for key in needs:
+        if key.endswith(".*"):
+            found += [k for k in kinds if k.startswith(key[:-1])]
+        elif key in kinds or "derivable" in needs[key].split():
+            found.append(key)
+    return list(dict.fromkeys(found))
+
+
+def fit_fields(data: Dataset, train: NDArray[np.int64], towers: Mapping[str, str]) -> tuple[dict[str, FieldInfo], Tokenizer | None]:
+    """What each key is, fitted on train rows only, and the data set's tokeniser where a text tower starts from scratch."""
+    texts = [k for k in data.kinds if data.kinds[k] == "text"]
+    tokenizer = None
+    if texts and towers.get("text", "scratch") == "scratch":
+        seen = [t for k in texts for t in _at(data.texts(k), train) if t]
+        tokenizer = fit_tokenizer(seen)
+    found: dict[str, FieldInfo] = {}
+    for key, kind in data.kinds.items():
+        if kind == "image":
+            found[key] = FieldInfo("image", shape=(3, SCRATCH_SIZE, SCRATCH_SIZE))
+        elif kind == "text":
+            vocab = tokenizer.get_vocab_size() if tokenizer else 0
+            found[key] = FieldInfo("text", vocab=vocab, length=SCRATCH_LENGTH)
+        elif kind == "label":
+            found[key] = FieldInfo("label", classes=tuple(sorted(set(_at(data.texts(key), train)))))
+    return found, tokenizer
+
+
+def _at(values: Sequence[str], index: NDArray[np.int64]) -> list[str]:
+    return [values[i] for i in index]
+
+
+def text_column(texts: Sequence[str], tower: Frozen | None, tokenizer: Tokenizer | None, say: Progress | None = None) -> Value:
+    """Texts of N rows -> stored features or ids; an empty text is a row without a real token."""
+    if tower is None:
+        if tokenizer is None:
+            raise SensoriumError("this run has no tokeniser and no text tower, so it cannot read text")
+        return encode(tokenizer, texts, SCRATCH_LENGTH)
+    assert tower.tokenise is not None
+    tokenise = tower.tokenise
+    keys = np.array([xxhash.xxh3_64_intdigest(t) for t in texts], dtype=np.uint64)
+
+    def read(positions: Sequence[int]) -> Ids:
+        return tokenise([texts[i] for i in positions])
+
+    tokens = features(tower, keys, read, say)
+    there = torch.tensor([bool(t) for t in texts])
+    return Tokens(tokens.x * there[:, None, None], tokens.mask & there[:, None])
+
+
+def image_column(data: Dataset, key: str, tower: Frozen | None, say: Progress | None = None) -> Value:
+    """Pictures of every row -> stored features, or pixels u8 [N 3 S S] for a tower from scratch."""
+    if tower is None:
+        return Field(torch.from_numpy(data.pixels(key, SCRATCH_SIZE)))
+
+    def read(positions: Sequence[int]) -> Field:
+        return Field(torch.from_numpy(np.stack([square(data.image(key, i), tower.size) for i in positions])))
+
+    return features(tower, data.content(key), read, say)
+
+
+def columns(data: Dataset, keys: Sequence[str], method: Method, tokenizer: Tokenizer | None, train: NDArray[np.int64],
+            say: Progress | None = None) -> dict[str, Value]:  # fmt: skip
+    """Every key for every row, through the method's frozen towers where it has them."""
+    towers = frozen_towers(method)
+    found: dict[str, Value] = {}
+    for key in keys:
+        role = role_of(key)
+        if key == "text/negative":
+            swapped = negatives(data.texts("text"), [int(i) for i in train])
+            found[key] = text_column([t or "" for t in swapped], towers.get(role), tokenizer, say)
+        elif data.kinds[key] == "image":
+            found[key] = image_column(data, key, towers.get(role), say)
+        elif data.kinds[key] == "text":
+            found[key] = text_column(data.texts(key), towers.get(role), tokenizer, say)
+    return found
+
+
+def build(module: Paper, job: Job, fields: Fields) -> Method:
+    """The paper's method, its initial weights drawn from the job's seed."""
+    torch.manual_seed(job.trial.rng.number("weights"))
+    return module.build(config(module, job.config), fields, attribute(BASES)(job.towers, fields))
+
+
+def plan(job: Job, data: Dataset, say: Progress | None = None) -> Plan:
+    """Split, fit the fields, build, gather the columns, solve closed forms, lay out the stages."""
+    module = paper(job.paper)
+    if why := unmet(module.NEEDS, data.kinds):
+        raise SensoriumError(f"{job.paper} {why}")
+    parts = split(data, job.split_seed, job.split)
+    fields, tokenizer = fit_fields(data, parts.train, job.towers)
+    method = build(module, job, fields)
+    if job.start:
+        load_weights(method, newest(Path(job.start)) / "model.safetensors")
+    rows = Rows(columns(data, keys_for(module.NEEDS, data.kinds), method, tokenizer, parts.train, say),
+                np.arange(len(data)), fields, data.groups)  # fmt: skip
+    train = rows.select(parts.train)
+    method.eval()
+    method.solve(train.batches(512))
+    rows = frozen_columns(method, rows)
+    train = rows.select(parts.train)
+    settings = config(module, job.config)
+    if hasattr(module, "stages"):
+        stages = module.stages(settings, method, train, job.trial.budget)
+    else:
+        stream = module.stream(settings, train, fields) if hasattr(module, "stream") else Epochs(train, job.batch, job.seed)
+        stages = [Stage(stream, job.trial.budget, job.batch)]
+    return Plan(job, method, stages, rows, parts, fields, tokenizer)
+
+
+@torch.no_grad()
+def frozen_columns(method: Method, rows: Rows) -> Rows:
+    """The rows after `method.frozen`, held in memory."""
+    parts: dict[str, list[Tokens]] = {}
+    for batch in rows.batches(512):
+        after = method.frozen(batch)
+        for key in batch:
+            if isinstance(value := after[key], Tokens) and value is not batch[key]:
+                parts.setdefault(key, []).append(value)
+    done = {k: Tokens(torch.cat([t.x for t in v]), torch.cat([t.mask for t in v])) for k, v in parts.items()}
+    return rows.with_columns(done) if done else rows
+
+
+def described(job: Job) -> dict[str, Any]:
+    """A job as JSON-ready data."""
+    return {k: (dict(v) if isinstance(v, Mapping) else v) for k, v in vars(job).items()}
