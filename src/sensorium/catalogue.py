@@ -18,7 +18,7 @@ INDEX = Path(__file__).with_name("index.json")
 class Row:
     """One paper; a baseline has `n` 0 and a slug that begins with `baseline/`.
 
-    `n` is its place among the papers, `path` its file below the package or "" where there is none yet, `doc` that file's
+    `n` is its place among the papers, `path` its file below the package or "" where there is none, `doc` that file's
     docstring, `needs` its roles and their kinds, `parts` what its mechanism names and the symbol that is it, `partial`
     the missing parts.
     """
@@ -39,7 +39,7 @@ class Row:
 
     @property
     def status(self) -> str:
-        """"planned" without a file, "partial: what is missing", "complete" when no part of the mechanism is missing."""
+        """A row without a file is "planned"; else "partial: what is missing", or "complete" where nothing is."""
         if not self.path:
             return "planned"
         return f"partial: {self.partial}" if self.partial else "complete"

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 from jinja2 import Template
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from sensorium.core import SensoriumError
-from sensorium.data.dataset import Dataset
+from sensorium.data.dataset import Dataset, Limits
+from sensorium.data.picture import Refused, load
 from sensorium.run.features import Progress
 from sensorium.run.race import thumb
 from sensorium.run.runs import Model
@@ -58,11 +59,9 @@ def find(model: Model, data: Dataset, text: str | None = None, image: Path | Non
 
 
 def _picture(path: Path) -> Image.Image:
-    from sensorium.data.dataset import picture
-
     try:
-        return picture(path.read_bytes())
-    except (OSError, UnidentifiedImageError, ValueError) as problem:
+        return load(path.read_bytes(), Limits())
+    except (OSError, Refused) as problem:
         raise SensoriumError(f"{path} is not a readable picture: {getattr(problem, 'strerror', None) or problem}") from None
 
 

@@ -82,7 +82,7 @@ def embed(run: str, data: str, *, out: Path, of: str = "", map: Annotated[tuple[
     from sensorium.cli.options import pairs
     from sensorium.cli.progress import Bar
     from sensorium.core import SensoriumError
-    from sensorium.data.cache import write
+    from sensorium.data.cache import write_atomic
     from sensorium.data.dataset import Dataset
     from sensorium.run.runs import load
 
@@ -93,5 +93,5 @@ def embed(run: str, data: str, *, out: Path, of: str = "", map: Annotated[tuple[
         raise SensoriumError(f"{run} embeds nothing that {data} has ({', '.join(rows.kinds)})")
     key = of or both[0]
     tokens = model.embed(model.column(rows, key, Bar()))
-    write(out, save({"x": tokens.x.contiguous(), "mask": tokens.mask.contiguous()}))
+    write_atomic(out, save({"x": tokens.x.contiguous(), "mask": tokens.mask.contiguous()}))
     print(f"{key} of {len(rows)} rows -> {out}: {list(tokens.x.shape)}")

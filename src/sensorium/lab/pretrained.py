@@ -71,13 +71,15 @@ def _lite0(read: str) -> Encode:
 
     model = EfficientNet.from_name("efficientnet-lite0")
     model.load_state_dict(torch.load(LITE0.open(), weights_only=True))
-    model.eval()
+    # Depthwise convolutions on a CPU take two thirds of the time when channels lie last.
+    model.eval().to(memory_format=torch.channels_last)
 
     def encode(value: Value) -> Tokens:
         assert isinstance(value, Field)
         model.to(value.data.device)
         # Lite models were trained on (x - 127) / 128, not on ImageNet's mean and deviation.
-        grid: Tensor = model.extract_features((value.data.float() - 127) / 128)
+        pixels = ((value.data.float() - 127) / 128).contiguous(memory_format=torch.channels_last)
+        grid: Tensor = model.extract_features(pixels)
         x = grid.flatten(2).transpose(1, 2)
         if read == "pooled":
             x = x.mean(1, keepdim=True)
@@ -111,6 +113,11 @@ def _minilm(read: str) -> Encode:
 
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     from transformers import AutoModel
+    from transformers.utils import logging
+
+    # The pooler that the file carries is not wanted here; that is no news for a user.
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
 
     model = AutoModel.from_pretrained(MINILM.open().parent, add_pooling_layer=False)
     model.eval()

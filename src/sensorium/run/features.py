@@ -16,7 +16,7 @@ from torch import Tensor
 
 from sensorium.blocks.towers.frozen import Frozen
 from sensorium.core import Tokens, Value
-from sensorium.data.cache import home, write
+from sensorium.data.cache import home, write_atomic
 
 SHIPPED = Path(__file__).parent.parent / "starter" / "features"
 Progress = Callable[[str, int, int], None]
@@ -100,7 +100,7 @@ def features(tower: Frozen, keys: NDArray[np.uint64], read: Read, say: Progress 
     if len(missing):
         new, new_lengths = compute(tower, read, [int(first[m]) for m in missing], say)
         name = f"{int(np.bitwise_xor.reduce(unique[missing])):016x}-{len(missing)}.safetensors"
-        write(home() / "features" / tower.identity / name, pack(unique[missing], new, new_lengths))
+        write_atomic(home() / "features" / tower.identity / name, pack(unique[missing], new, new_lengths))
         x = _merge(x, new, torch.from_numpy(missing), len(unique))
         lengths[torch.from_numpy(missing)] = new_lengths
     assert x is not None

@@ -143,7 +143,7 @@ class Fit:
         method.after_step(batch)
         self.step, self.total = self.step + 1, self.total + 1
         self.samples += len(batch["row"])
-        return Step(self.total, self.stage, self.samples, {k: float(v) for k, v in terms.items()}, rate,
+        return Step(self.total, self.stage, self.samples, {k: float(v.detach()) for k, v in terms.items()}, rate,
                     time.process_time() - start)  # fmt: skip
 
     def state_dict(self) -> dict[str, Any]:

@@ -15,8 +15,9 @@ from tokenizers import Tokenizer
 
 from sensorium.blocks.towers.frozen import Frozen, frozen_towers, role_of
 from sensorium.core import Budget, Field, FieldInfo, Fields, Ids, Method, Paper, SensoriumError, Tokens, Trial, Value
-from sensorium.data.dataset import Dataset, square
+from sensorium.data.dataset import Dataset
 from sensorium.data.derive import negatives
+from sensorium.data.picture import fit
 from sensorium.data.rows import Rows
 from sensorium.data.split import Split, split
 from sensorium.data.stream import Epochs
@@ -126,7 +127,7 @@ def text_column(texts: Sequence[str], tower: Frozen | None, tokenizer: Tokenizer
         return encode(tokenizer, texts, SCRATCH_LENGTH)
     assert tower.tokenise is not None
     tokenise = tower.tokenise
-    keys = np.array([xxhash.xxh3_64_intdigest(t) for t in texts], dtype=np.uint64)
+    keys = np.array([xxhash.xxh3_64_intdigest(t.encode()) for t in texts], dtype=np.uint64)
 
     def read(positions: Sequence[int]) -> Ids:
         return tokenise([texts[i] for i in positions])
@@ -142,7 +143,7 @@ def image_column(data: Dataset, key: str, tower: Frozen | None, say: Progress | 
         return Field(torch.from_numpy(data.pixels(key, SCRATCH_SIZE)))
 
     def read(positions: Sequence[int]) -> Field:
-        return Field(torch.from_numpy(np.stack([square(data.image(key, i), tower.size) for i in positions])))
+        return Field(torch.from_numpy(np.stack([fit(data.image(key, i), tower.size) for i in positions])))
 
     return features(tower, data.content(key), read, say)
 

@@ -21,7 +21,8 @@ from tokenizers import Tokenizer
 from sensorium.blocks.similarity import pool, unit
 from sensorium.blocks.towers.frozen import Frozen, frozen_towers, role_of
 from sensorium.core import Batch, Field, FieldInfo, Fields, Method, SensoriumError, Tokens
-from sensorium.data.dataset import Dataset, square
+from sensorium.data.dataset import Dataset
+from sensorium.data.picture import fit as fitted
 from sensorium.data.split import look_alikes
 
 from .checkpoint import load_weights, newest, publish, to_json, weights, write_json
@@ -196,7 +197,7 @@ class Model:
                 return {key: tower.tokenise([str(v) for v in values])}
             return {key: text_column([str(v) for v in values], None, self.tokenizer)}
         size = tower.size if tower is not None else SCRATCH_SIZE
-        return {key: Field(torch.from_numpy(np.stack([square(v, size) for v in values])))}
+        return {key: Field(torch.from_numpy(np.stack([fitted(v, size) for v in values])))}
 
     def column(self, data: Dataset, key: str, say: Progress | None = None) -> Batch:
         """A key of a data set for every row, through stored features."""
