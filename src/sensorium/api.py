@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -16,12 +17,13 @@ from sensorium.data.dataset import Dataset
 from sensorium.lab.bases import choose
 from sensorium.run import report as pages
 from sensorium.run.features import Progress
+from sensorium.run.fit import Step
 from sensorium.run.load import config as settings_of
+from sensorium.run.load import label, resolve
 from sensorium.run.load import paper as paper_of
-from sensorium.run.load import resolve
 from sensorium.run.plan import Job
-from sensorium.run.race import TRIAL_STEPS, Race, Settings, label
-from sensorium.run.runs import Model, execute, load
+from sensorium.run.race import Race, Settings
+from sensorium.run.runs import TRIAL_STEPS, Model, execute, load, timed
 
 
 def _quiet(what: str, done: int, total: int) -> None:
@@ -32,34 +34,62 @@ def _roles(data: Dataset) -> dict[str, str] | None:
     return dict(data.roles) if data.roles else None
 
 
-def train(paper: str, data: Dataset | str, *, budget: str = "1m", samples: int = 0, rate: float = 1e-3, seed: int = 0, batch: int = 256,
-          towers: str = "auto", config: Mapping[str, Any] | None = None, start: str = "", split: str = "given", out: str | Path | None = None,
-          progress: Progress = _quiet, say: Callable[[str], None] = print) -> Model:  # fmt: skip
-    """Train one paper and return the model. `budget` is CPU time and becomes samples once, by timing 20 steps; `samples`
-    says it directly. `start` is a run whose weights to start from. The run folder is `out`, or a temporary one."""
+def train(
+    paper: str,
+    data: Dataset | str,
+    *,
+    budget: str = "1m",
+    samples: int = 0,
+    rate: float = 1e-3,
+    seed: int = 0,
+    batch: int = 256,
+    towers: str = "auto",
+    config: Mapping[str, Any] | None = None,
+    start: str = "",
+    split: str = "given",
+    out: str | Path | None = None,
+    progress: Progress = _quiet,
+    say: Callable[[str], None] = print,
+) -> Model:
+    """Train one paper and return the model. `budget` is CPU time and becomes samples once, by timing 20 steps;
+    `samples` says it directly. `start` is a run whose weights to start from. The run folder is `out`, or a
+    temporary one."""
     data = Dataset(data) if isinstance(data, str) else data
     name = resolve(paper)
     settings_of(paper_of(name), config or {})
     folder = Path(out) if out is not None else Path(mkdtemp(prefix="sensorium-")) / label(name)
-    job = Job(name, str(data.path), choose(towers), rate, samples or TRIAL_STEPS * batch, seed, config=dict(config or {}), roles=_roles(data),
-              split=split, batch=batch, max_bad=data.max_bad, start=start)  # fmt: skip
+    job = Job(
+        name,
+        str(data.path),
+        choose(towers),
+        rate,
+        samples or TRIAL_STEPS * batch,
+        seed,
+        config=dict(config or {}),
+        roles=_roles(data),
+        split=split,
+        batch=batch,
+        max_bad=data.max_bad,
+        start=start,
+    )
     if not samples:
-        wanted, seconds = cpu_seconds(budget), []
-        outcome = execute(job, data, test=False, say=progress, watch=lambda step, _: seconds.append(step.seconds))
-        step = (seconds[-1] - seconds[len(seconds) // 2]) / max(1, len(seconds) - 1 - len(seconds) // 2) if len(seconds) > 1 else 0.0
-        fixed = outcome.cost["total_cpu_s"] * 2 - TRIAL_STEPS * step
-        steps = int((wanted - fixed) / step) if step else 0
-        if step and steps < TRIAL_STEPS:
-            raise SensoriumError(f"budget {budget} is too small; the smallest that would do here is {int(fixed + TRIAL_STEPS * step) + 1}s")
-        job = Job(**{**vars(job), "samples": steps * batch})
+        cost = timed(job, data, progress)
+        left = cpu_seconds(budget) - cost.total_s - cost.fixed_s
+        if cost.step_s and left < TRIAL_STEPS * cost.step_s:
+            least = math.ceil(cost.total_s + cost.fixed_s + TRIAL_STEPS * cost.step_s)
+            raise SensoriumError(f"budget {budget} is too small; the smallest that would do here is {least}s")
+        job = replace(job, samples=int(left / cost.step_s) * batch if cost.step_s else 0)
         say(f"budget {budget} of CPU time = {job.samples:,} samples")
 
-    def watch(step: Any, total: int) -> None:
-        progress("train " + ", ".join(f"{k} {v:.3f}" for k, v in step.terms.items()) if step.n == total else "train", step.n, total)
+    def watch(step: Step, total: int) -> None:
+        progress("train", step.n, total)
 
     outcome = execute(job, data, folder, say=progress, watch=watch)
     shown = ", ".join(f"{k} {v:.3f}" for k, v in outcome.test.items() if k in ("r@1", "r@10"))
-    say(f"{label(name)}: test {shown}; {outcome.cost['cpu_s']:.1f} CPU-s, {int(outcome.cost['parameters']):,} parameters trained")
+    say(
+        f"{label(name)}: test {shown}; {outcome.cost['cpu_s']:.1f} CPU-s, "
+        f"{int(outcome.cost['parameters']):,} parameters trained"
+    )
     return load(folder, trust_code=True)
 
 
@@ -86,19 +116,43 @@ class Board:
         return Path(shutil.copy(pages.write(self.path), path))
 
     def __str__(self) -> str:
-        return pages.table_text(dict(self.race), dict(self.table))
+        return str(pages.table_text(dict(self.race), dict(self.table)))
 
 
-def race(papers: Sequence[str], data: Dataset | str, *, task: str = "retrieval", budget: str = "5m", seeds: int = 5, workers: int = 2,
-         towers: str = "auto", split: str = "auto", batch: int = 256, out: str | Path | None = None, progress: Progress = _quiet,
-         say: Callable[[str], None] = print) -> Board:  # fmt: skip
+def race(
+    papers: Sequence[str],
+    data: Dataset | str,
+    *,
+    task: str = "retrieval",
+    budget: str = "5m",
+    seeds: int = 5,
+    workers: int = 2,
+    towers: str = "auto",
+    split: str = "auto",
+    batch: int = 256,
+    out: str | Path | None = None,
+    progress: Progress = _quiet,
+    say: Callable[[str], None] = print,
+) -> Board:
     """Race papers (slugs or .py files; all that fit where empty) at equal budget. A stopped race with the same `out`
     continues."""
     data = Dataset(data) if isinstance(data, str) else data
     folder = Path(out) if out is not None else Path(mkdtemp(prefix="sensorium-race-"))
     folder.mkdir(parents=True, exist_ok=True)
-    settings = Settings(str(data.path), task, budget, seeds, tuple(papers), workers, choose(towers), _roles(data), split, batch, data.max_bad,
-                        f"sm.race({list(papers)!r}, {str(data.path)!r}, budget={budget!r}, seeds={seeds})")  # fmt: skip
+    settings = Settings(
+        str(data.path),
+        task,
+        budget,
+        seeds,
+        tuple(papers),
+        workers,
+        choose(towers),
+        _roles(data),
+        split,
+        batch,
+        data.max_bad,
+        f"sm.race({list(papers)!r}, {str(data.path)!r}, budget={budget!r}, seeds={seeds})",
+    )
     contest = Race(settings, folder, say, progress)
     contest.claim(folder)
     contest.run()
@@ -106,7 +160,9 @@ def race(papers: Sequence[str], data: Dataset | str, *, task: str = "retrieval",
     return Board(folder, race_json, table)
 
 
-def search(model: Model | str, data: Dataset | str, text: str | None = None, image: str | Path | None = None, top: int = 10) -> list[Hit]:
+def search(
+    model: Model | str, data: Dataset | str, text: str | None = None, image: str | Path | None = None, top: int = 10
+) -> list[Hit]:
     """The rows whose pictures match words, a picture, or both."""
     model = load(model) if isinstance(model, str) else model
     data = Dataset(data) if isinstance(data, str) else data

@@ -12,8 +12,8 @@ from PIL import Image
 from sensorium.core import SensoriumError
 from sensorium.data.dataset import Dataset, Limits
 from sensorium.data.picture import Refused, load
+from sensorium.run.examples import thumb
 from sensorium.run.features import Progress
-from sensorium.run.race import thumb
 from sensorium.run.runs import Model
 
 
@@ -38,8 +38,14 @@ def seen_by(model: Model, data: Dataset) -> list[str]:
     return [known.get(k, "") for k in data.content("image").view("int64").tolist()]
 
 
-def find(model: Model, data: Dataset, text: str | None = None, image: Path | None = None, top: int = 10,
-         progress: Progress | None = None) -> list[Hit]:  # fmt: skip
+def find(
+    model: Model,
+    data: Dataset,
+    text: str | None = None,
+    image: Path | None = None,
+    top: int = 10,
+    progress: Progress | None = None,
+) -> list[Hit]:
     """The rows whose pictures score highest; words and a picture together add their scores."""
     if top < 1:
         raise SensoriumError(f"--top {top}; expected at least 1")
@@ -55,22 +61,34 @@ def find(model: Model, data: Dataset, text: str | None = None, image: Path | Non
     best = scores.topk(min(top, len(scores)))
     seen = seen_by(model, data)
     shown = data.texts("text") if "text" in data.kinds else list(data.ids)
-    return [Hit(i, data.ids[i], round(s, 4), shown[i], seen[i]) for s, i in zip(best.values.tolist(), best.indices.tolist(), strict=True)]
+    return [
+        Hit(i, data.ids[i], round(s, 4), shown[i], seen[i])
+        for s, i in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+    ]
 
 
 def _picture(path: Path) -> Image.Image:
     try:
         return load(path.read_bytes(), Limits())
     except (OSError, Refused) as problem:
-        raise SensoriumError(f"{path} is not a readable picture: {getattr(problem, 'strerror', None) or problem}") from None
+        raise SensoriumError(
+            f"{path} is not a readable picture: {getattr(problem, 'strerror', None) or problem}"
+        ) from None
 
 
 PAGE = Template(
     """<!doctype html><meta charset="utf-8"><title>{{ query }}</title>
-<style>body{font:16px system-ui;margin:2rem;color-scheme:light dark}ol{display:flex;flex-wrap:wrap;gap:1rem;padding:0;list-style:none}
-figure{width:9rem;margin:0}img{width:100%;background:#fff;border:3px solid #bbb}.train img{border-style:dashed}figcaption{font-size:.85rem}</style>
+<style>
+body{font:16px system-ui;margin:2rem;color-scheme:light dark}
+ol{display:flex;flex-wrap:wrap;gap:1rem;padding:0;list-style:none}
+figure{width:9rem;margin:0}
+img{width:100%;background:#fff;border:3px solid #bbb}
+.train img{border-style:dashed}
+figcaption{font-size:.85rem}
+</style>
 <h1>{{ query }}</h1><p>A dashed frame marks a picture that training has seen.</p><ol>
-{% for h, t in hits %}<li><figure class="{{ h.seen }}"><img src="{{ t }}" alt="{{ h.text }}"><figcaption>{{ '%.3f' % h.score }} {{ h.text }}
+{% for h, t in hits %}<li><figure class="{{ h.seen }}"><img src="{{ t }}" alt="{{ h.text }}">
+<figcaption>{{ '%.3f' % h.score }} {{ h.text }}
 {% if h.seen == 'train' %}(seen in training){% endif %}</figcaption></figure></li>
 {% endfor %}</ol>
 """,
@@ -80,4 +98,4 @@ figure{width:9rem;margin:0}img{width:100%;background:#fff;border:3px solid #bbb}
 
 def page(query: str, hits: list[Hit], data: Dataset) -> str:
     """One HTML page with the pictures inline; opens from disk."""
-    return PAGE.render(query=query, hits=[(h, thumb(data, h.row, 144)) for h in hits])
+    return str(PAGE.render(query=query, hits=[(h, thumb(data, h.row, 144)) for h in hits]))

@@ -15,7 +15,7 @@ from sensorium.blocks.objectives.contrastive import info_nce, same_group
 from sensorium.blocks.similarity import cosine, pool, unit
 from sensorium.blocks.towers.frozen import Reduced, role_of
 from sensorium.blocks.towers.head import Projector
-from sensorium.core import Bases, Batch, Embeds, Field, Method, Rng, Space, Terms, Tokens
+from sensorium.core import Bases, Batch, Embeds, Field, Method, Rng, Space, Terms, Tokens, Tower
 
 Similarity = Callable[[Tokens, Tokens], tuple[Tensor, Tensor]]
 """Tokens of A rows, tokens of B rows -> scores of each direction [A B], [B A]."""
@@ -41,11 +41,19 @@ def by_cosine(method: Embeds, queries: Batch, items: Batch) -> Tensor:
 class TwoTower(Method):
     """Towers and heads by role, one learnt temperature (Radford et al. 2021: start 1/0.07, at most 100)."""
 
-    def __init__(self, towers: Mapping[str, nn.Module], dim: int, *, terms: TermsOf, dropout: float = 0.3,
-                 similarity: Similarity = pooled_cosine, many: bool = False) -> None:  # fmt: skip
+    def __init__(
+        self,
+        towers: Mapping[str, Tower],
+        dim: int,
+        *,
+        terms: TermsOf,
+        dropout: float = 0.3,
+        similarity: Similarity = pooled_cosine,
+        many: bool = False,
+    ) -> None:
         super().__init__()
         self.towers = nn.ModuleDict(towers)
-        self.heads = nn.ModuleDict({k: Projector(int(t.dim), dim, dropout=dropout) for k, t in towers.items()})
+        self.heads = nn.ModuleDict({k: Projector(t.dim, dim, dropout=dropout) for k, t in towers.items()})
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
         self.similarity, self.terms = similarity, terms
         kind = "late" if many else "cosine"
@@ -116,6 +124,6 @@ def contrast(model: TwoTower, batch: Batch, rng: Rng) -> Terms:
     return {"contrast": match(model, model.encode(batch, "image"), model.encode(batch, "text"), same)}
 
 
-def image_text(bases: Bases, read: str = "pooled") -> dict[str, nn.Module]:
+def image_text(bases: Bases, read: str = "pooled") -> dict[str, Tower]:
     """The two towers most papers start from."""
     return {"image": bases.encoder("image", read), "text": bases.encoder("text", read)}

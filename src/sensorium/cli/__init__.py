@@ -23,8 +23,11 @@ COMMANDS = {
 
 def app() -> App:
     """The command line as an object; commands are imported when they run."""
-    main = App(name="sensorium", version=__version__,
-               help="Published ideas of multimodal learning as interchangeable parts: train, race, search.")  # fmt: skip
+    main = App(
+        name="sensorium",
+        version=__version__,
+        help="Published ideas of multimodal learning as interchangeable parts: train, race, search.",
+    )
     for name, (target, about) in COMMANDS.items():
         main.command(target, name=name, help=about)
     return main

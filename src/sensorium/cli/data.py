@@ -7,7 +7,14 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 
-def data(what: Literal["show"], path: str, *, map: Annotated[tuple[str, ...], Parameter(negative=())] = (), rows: int = 3, max_bad: float = 1.0) -> None:
+def data(
+    what: Literal["show"],
+    path: str,
+    *,
+    map: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    rows: int = 3,
+    max_bad: float = 1.0,
+) -> None:
     """Show what is understood of a data set, and what is set aside.
 
     Parameters
@@ -28,12 +35,15 @@ def data(what: Literal["show"], path: str, *, map: Annotated[tuple[str, ...], Pa
     from sensorium.data.split import auto_mode, overlap, split
 
     found = Dataset(path, pairs(map, "--map") or None, max_bad=max_bad)
-    print(f"{found.name}: {len(found)} rows, {len(set(found.groups.tolist()))} groups, {len(found.quarantine)} set aside")
+    print(
+        f"{found.name}: {len(found)} rows, {len(set(found.groups.tolist()))} groups, {len(found.quarantine)} set aside"
+    )
     for note in found.notes:
         print(f"  {note}")
     mode, why = auto_mode(found)
     parts = split(found, 0, mode)
-    print(f"  a race would use {mode} splits ({why}): {len(parts.train)} train, {len(parts.validation)} validation, {len(parts.test)} test")
+    sizes = f"{len(parts.train)} train, {len(parts.validation)} validation, {len(parts.test)} test"
+    print(f"  a race would use {mode} splits ({why}): {sizes}")
     if said := overlap(found, split(found, 0, "given")):
         print(f"  {said}")
     for row in range(min(rows, len(found))):

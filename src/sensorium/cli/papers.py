@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import platform
@@ -50,7 +51,10 @@ def _refuse(what: str, given: str, valid: set[str]) -> int:
     from sensorium.cli import fail
 
     close = get_close_matches(given, valid, 1)
-    return fail(f"unknown {what} {given!r}; " + (f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(sorted(valid))}"))
+    return fail(
+        f"unknown {what} {given!r}; "
+        + (f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(sorted(valid))}")
+    )
 
 
 def show(slug: str) -> None:
@@ -66,7 +70,9 @@ def show(slug: str) -> None:
     row = catalogue.find(slug)
     if row is None:
         near = catalogue.nearest_slug(slug)
-        sys.exit(fail(f"unknown paper {slug!r}" + (f"; did you mean {near!r}?" if near else "; sensorium papers lists them")))
+        sys.exit(
+            fail(f"unknown paper {slug!r}" + (f"; did you mean {near!r}?" if near else "; sensorium papers lists them"))
+        )
     width = min(100, shutil.get_terminal_size((100, 20)).columns)
     print(f"{row.title}\n{row.slug} · {row.family} · {row.kind} · {row.status}\n")
     for name, text in (("mechanism", row.mechanism), ("claim", row.claim), ("evidence", row.evidence)):
@@ -92,21 +98,35 @@ def doctor() -> None:
     print(f"python {platform.python_version()} on {platform.platform(terse=True)}, {os.cpu_count()} cores")
     import torch
 
-    where = f"CUDA {torch.version.cuda}" if torch.cuda.is_available() else "MPS" if torch.backends.mps.is_available() else "CPU only"
+    where = (
+        f"CUDA {torch.version.cuda}"
+        if torch.cuda.is_available()
+        else "MPS"
+        if torch.backends.mps.is_available()
+        else "CPU only"
+    )
     print(f"torch {torch.__version__}: {where}")
     from sensorium.data.cache import home
 
     folder = home()
     there = folder if folder.exists() else next(p for p in folder.parents if p.exists())
-    print(f"caches in {folder}: {shutil.disk_usage(there).free / 1e9:.0f} GB free, {'writable' if os.access(there, os.W_OK) else 'NOT writable'}")
+    free, access = shutil.disk_usage(there).free / 1e9, "writable" if os.access(there, os.W_OK) else "NOT writable"
+    print(f"caches in {folder}: {free:.0f} GB free, {access}")
     from sensorium.lab.pretrained import ALL
 
     for weights in ALL.values():
-        print(f"weights {weights.name} ({weights.role}, {weights.licence}): " + ("there" if weights.path() else f"missing; get them with: {weights.get}"))
+        print(
+            f"weights {weights.name} ({weights.role}, {weights.licence}): "
+            + ("there" if weights.path() else f"missing; get them with: {weights.get}")
+        )
     for package, (what, how) in EXTRAS.items():
-        print(f"{package} ({what}): " + ("there" if importlib.util.find_spec(package) else f"missing; get it with: {how}"))
+        print(
+            f"{package} ({what}): " + ("there" if importlib.util.find_spec(package) else f"missing; get it with: {how}")
+        )
     if importlib.util.find_spec("torchvision"):
         try:
-            import torchvision  # noqa: F401
+            importlib.import_module("torchvision")
         except Exception as problem:
-            print(f"torchvision is installed but broken ({type(problem).__name__}); remove it: pip uninstall torchvision")
+            print(
+                f"torchvision is installed but broken ({type(problem).__name__}); remove it: pip uninstall torchvision"
+            )

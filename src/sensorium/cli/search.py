@@ -9,8 +9,18 @@ from typing import Annotated
 from cyclopts import Parameter
 
 
-def search(run: str, data: str, query: str = "", *, image: Path | None = None, top: int = 10, json_: Annotated[bool, Parameter(name="--json")] = False,
-           html: Path | None = None, map: Annotated[tuple[str, ...], Parameter(negative=())] = (), trust_code: bool = False) -> None:  # fmt: skip
+def search(
+    run: str,
+    data: str,
+    query: str = "",
+    *,
+    image: Path | None = None,
+    top: int = 10,
+    json_: Annotated[bool, Parameter(name="--json")] = False,
+    html: Path | None = None,
+    map: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    trust_code: bool = False,
+) -> None:
     """Search a data set in words, with a picture, or with both.
 
     Parameters

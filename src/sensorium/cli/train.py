@@ -8,10 +8,23 @@ from typing import Annotated
 from cyclopts import Parameter
 
 
-def train(paper: str, data: str, *, out: Path, budget: str = "1m", samples: int = 0, rate: float = 1e-3, seed: int = 0, batch: int = 256,
-          towers: str = "auto", set: Annotated[tuple[str, ...], Parameter(negative=())] = (),
-          map: Annotated[tuple[str, ...], Parameter(negative=())] = (), from_: Annotated[str, Parameter(name="--from")] = "",
-          split: str = "given", max_bad: float = 0.1) -> None:  # fmt: skip
+def train(
+    paper: str,
+    data: str,
+    *,
+    out: Path,
+    budget: str = "1m",
+    samples: int = 0,
+    rate: float = 1e-3,
+    seed: int = 0,
+    batch: int = 256,
+    towers: str = "auto",
+    set: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    map: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    from_: Annotated[str, Parameter(name="--from")] = "",
+    split: str = "given",
+    max_bad: float = 0.1,
+) -> None:
     """Train one paper on your data.
 
     Parameters
@@ -54,12 +67,34 @@ def train(paper: str, data: str, *, out: Path, budget: str = "1m", samples: int 
         raise SensoriumError(f"{out} is not empty; give --out a new folder")
     writable(out.parent if out.parent != Path() else Path("."))
     bar = Bar()
-    model = sm.train(paper, sm.Dataset(data, pairs(map, "--map") or None, max_bad=max_bad), budget=budget, samples=samples, rate=rate, seed=seed,
-                     batch=batch, towers=towers, config=pairs(set, "--set"), start=from_, split=split, out=out, progress=bar, say=bar.say)  # fmt: skip
+    model = sm.train(
+        paper,
+        sm.Dataset(data, pairs(map, "--map") or None, max_bad=max_bad),
+        budget=budget,
+        samples=samples,
+        rate=rate,
+        seed=seed,
+        batch=batch,
+        towers=towers,
+        config=pairs(set, "--set"),
+        start=from_,
+        split=split,
+        out=out,
+        progress=bar,
+        say=bar.say,
+    )
     bar.say(f"run: {model.path}")
 
 
-def embed(run: str, data: str, *, out: Path, of: str = "", map: Annotated[tuple[str, ...], Parameter(negative=())] = (), trust_code: bool = False) -> None:
+def embed(
+    run: str,
+    data: str,
+    *,
+    out: Path,
+    of: str = "",
+    map: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    trust_code: bool = False,
+) -> None:
     """Write the embeddings of a data set to a safetensors file: keys "x" [N T D] and "mask" [N T].
 
     Parameters

@@ -1,7 +1,7 @@
 """Types and protocols only; imports torch and nothing else of the library."""
 
 from .errors import SensoriumError, nearest
-from .method import Embeds, Method, Predicts, Ranks
+from .method import Embeds, Method, Predicts, Ranks, Tower
 from .paper import (
     Above,
     Arm,
@@ -44,6 +44,7 @@ __all__ = [
     "Statement",
     "Terms",
     "Tokens",
+    "Tower",
     "Trial",
     "Value",
     "cpu_seconds",

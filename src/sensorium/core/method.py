@@ -37,6 +37,12 @@ class Method(nn.Module, ABC):
         return self.losses(batch, rng)
 
 
+class Tower(nn.Module):
+    """Raw or stored value of one role -> Tokens [B T dim]."""
+
+    dim: int
+
+
 @runtime_checkable
 class Embeds(Protocol):
     """Maps a role into a space that is shared with other roles."""

@@ -7,14 +7,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from torch import nn
-
 from .errors import SensoriumError
-from .method import Method
+from .method import Method, Tower
 from .rng import Rng
 
-KINDS = ("image", "text", "audio", "video", "pose", "table", "series", "graph", "boxes", "mask", "label", "value",
-         "spans", "ids")  # fmt: skip
+KINDS = (
+    "image",
+    "text",
+    "audio",
+    "video",
+    "pose",
+    "table",
+    "series",
+    "graph",
+    "boxes",
+    "mask",
+    "label",
+    "value",
+    "spans",
+    "ids",
+)
 
 
 @dataclass(frozen=True)
@@ -121,14 +133,17 @@ class Claim:
 class Bases(Protocol):
     """Shared starts: the laboratory's own small parts or the real checkpoints that the user named."""
 
-    def encoder(self, key: str, read: str = "pooled") -> nn.Module:
+    def encoder(self, key: str, read: str = "pooled") -> Tower:
         """A tower for a key of the data: `read` "pooled" gives [B 1 D], "tokens" [B T D]."""
         ...
 
 
 @runtime_checkable
 class Paper(Protocol):
-    """Satisfied by a module. Optional beside these: `stream(config, rows, fields)`, `stages(config, method, rows, budget)`."""
+    """Satisfied by a module.
+
+    Optional beside these: `stream(config, rows, fields)` and `stages(config, method, rows, budget)`.
+    """
 
     @property
     def Config(self) -> type: ...  # noqa: N802
@@ -142,5 +157,3 @@ class Paper(Protocol):
     def build(self, config: Any, fields: Fields, bases: Bases, /) -> Method:
         """A new method for this data."""
         ...
-
-

@@ -67,8 +67,8 @@ for _kind in (Ids, Tokens, Field):
 
 Value = Ids | Tokens | Field
 Batch = Mapping[str, Value]
-"""Keys are `role[.variant][/purpose]`: "text.fr", "text/negative"; always "row" and "group". A key whose frozen part was
-computed beforehand holds `Tokens` in place of the raw value."""
+"""Keys are `role[.variant][/purpose]`: "text.fr", "text/negative"; always "row" and "group". A key whose frozen
+part was computed beforehand holds `Tokens` in place of the raw value."""
 Terms = Mapping[str, Tensor]
 """Named scalars; the loop sums them, so dropping one is an ablation."""
 

@@ -15,10 +15,11 @@ from .sources.table import Row
 TEXTS = ("text", "caption", "captions", "sentence", "description", "alt_text", "alt", "title", "name", "label")
 LABELS = ("label", "category", "class", "coarse_label")
 IMAGES = ("image", "img", "picture", "photo", "file_name", "image_path", "path")
-LANGUAGES = frozenset(
+_CODES = (
     "ar bg bn ca cs cy da de el en es et eu fa fi fr ga gl gu he hi hr hu hy is it ja ka kn ko lt lv mk ml mr ms mt nb "
-    "nl nn no pa pl pt ro ru sk sl sq sr sv sw ta te th tr uk ur vi zh".split()  # noqa: SIM905
+    "nl nn no pa pl pt ro ru sk sl sq sr sv sw ta te th tr uk ur vi zh"
 )
+LANGUAGES = frozenset(_CODES.split())
 HEADS = ("image", "text", "label")
 _KEY = re.compile(r"(image|text|label)(\.[A-Za-z0-9_-]+)?(/[A-Za-z0-9_-]+)?")
 
@@ -151,8 +152,7 @@ def _add_variants(roles: Roles, notes: list[str], profiles: Mapping[str, Profile
 
 
 def _add_label(roles: Roles, notes: list[str], profiles: Mapping[str, Profile], n: int) -> None:
-    used = roles.get("text", ())
-    found = [c for c in LABELS if c in profiles and profiles[c].filled and not profiles[c].is_picture and used != (c,)]
+    found = [c for c in LABELS if c in profiles and profiles[c].filled and not profiles[c].is_picture]
     if found:
         roles["label"] = (found[0],)
         notes.append(f"label <- {found[0]} ({profiles[found[0]].filled} of {n} rows filled)")

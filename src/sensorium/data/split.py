@@ -86,15 +86,15 @@ def _draw(*purpose: object) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(derive("split", *purpose)))
 
 
-def _take(order: np.ndarray, sizes: np.ndarray, rows: int) -> np.ndarray:
-    """Groups in `order` that fit into `rows`, until nine tenths are reached; the smallest group if none fits."""
+def _take(order: np.ndarray, sizes: np.ndarray, rows: int, most: int) -> np.ndarray:
+    """Up to `most` groups in `order` that fit into `rows` together; the smallest group if none fits."""
     taken: list[int] = []
     total = 0
     for group in order.tolist():
         if total + int(sizes[group]) <= rows:
             taken.append(group)
             total += int(sizes[group])
-        if 10 * total >= 9 * rows:
+        if total >= rows or len(taken) >= most:
             break
     if not taken and len(order):
         taken = [int(order[np.argmin(sizes[order])])]
@@ -114,7 +114,7 @@ def _kept(data: Grouped) -> Split:
         names, inverse = np.unique(groups, return_inverse=True)
         if len(names) > 1:
             order = _draw("carve").permutation(len(names))
-            inside = np.isin(inverse.reshape(-1), _take(order, np.bincount(inverse.reshape(-1)), rows))
+            inside = np.isin(inverse.reshape(-1), _take(order, np.bincount(inverse.reshape(-1)), rows, len(names) - 1))
             validation, rest = rest[inside], rest[~inside]
             what = "pictures" if alike else "groups"
             note = f"given split, validation carved from train by {what} ({len(validation)} rows)"
@@ -162,7 +162,8 @@ def _validation_groups(data: Grouped, groups: np.ndarray, sizes: np.ndarray, kee
     order = _draw("validation").permutation(free)
     first = np.isin(order, groups[data.given == "validation"])
     order = np.concatenate([order[first], order[~first]])
-    return _take(order, sizes, min(MOST_VALIDATION, max(1, len(groups) // 10)))
+    most = len(free) - 1 if keep else len(sizes) - 2  # leave a group to train on and one to test
+    return _take(order, sizes, min(MOST_VALIDATION, max(1, len(groups) // 10)), max(1, most))
 
 
 def _random(pool: np.ndarray, sizes: np.ndarray, wanted: int, seed: int) -> tuple[np.ndarray, str]:
@@ -180,8 +181,7 @@ def _folds(pool: np.ndarray, sizes: np.ndarray, turn: int) -> tuple[np.ndarray, 
     """The turn-th of disjoint folds; a full round later they are dealt anew. Groups over a quarter always train."""
     small = pool[sizes[pool] <= sizes[pool].sum() // 4]
     dealt = small if len(small) > 1 else pool
-    folds = max(2, len(dealt) // min(100, max(1, len(dealt) // 3)))
-    folds = min(folds, 3) if len(dealt) >= 3 else 2
+    folds = min(3, len(dealt))
     order = _draw("folds", turn // folds).permutation(dealt)
     fold = np.array_split(order, folds)[turn % folds]
     return fold, f"only {len(sizes)} groups: folds of {len(fold)} groups, fold {turn % folds + 1} of {folds}"

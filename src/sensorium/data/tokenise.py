@@ -24,9 +24,11 @@ def fit_tokenizer(texts: Sequence[str], vocab: int = 8000) -> Tokenizer:
     tok.normalizer = normalizers.NFC()
     tok.pre_tokenizer = pre_tokenizers.Metaspace()
     trainer = trainers.BpeTrainer(
-        vocab_size=size, special_tokens=[PAD, START, END, *_BYTES], limit_alphabet=max(64, (size - 259) // 2),
+        vocab_size=size,
+        special_tokens=[PAD, START, END, *_BYTES],
+        limit_alphabet=max(64, (size - 259) // 2),
         show_progress=False,
-    )  # fmt: skip
+    )
     tok.train_from_iterator(texts, trainer)
     return _plain_bytes(tok)
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats  # type: ignore[import-untyped]
+from scipy import stats
 
 Verdict = Literal["holds", "fails", "inconclusive"]
 RaceVerdict = Literal["better", "worse", "undecided"]

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from torch import nn
-
 from sensorium.blocks.towers.frozen import Frozen, Reduced
 from sensorium.blocks.towers.image import ConvTower
 from sensorium.blocks.towers.text import TextTower
-from sensorium.core import Fields, SensoriumError, nearest
+from sensorium.core import Fields, SensoriumError, Tower, nearest
 from sensorium.lab import pretrained
 
 SCRATCH = "scratch"
@@ -42,7 +40,7 @@ class Towers:
     names: Mapping[str, str]
     fields: Fields
 
-    def encoder(self, key: str, read: str = "pooled") -> nn.Module:
+    def encoder(self, key: str, read: str = "pooled") -> Tower:
         """A tower for a role: frozen and stored, or trained from scratch (which always gives tokens)."""
         if read not in ("pooled", "tokens"):
             raise ValueError(f"read {read!r}; expected 'pooled' or 'tokens'")

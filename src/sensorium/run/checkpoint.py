@@ -56,7 +56,7 @@ def verified(folder: Path) -> bool:
 
 
 def newest(run: Path) -> Path:
-    """The newest checkpoint of a run (of a race's best run) whose checksums hold; one clear line where there is none."""
+    """The newest checkpoint of a run, or of a race's best run, whose checksums hold."""
     folder = run / "best" if (run / "race.json").is_file() else run
     found = sorted((folder / "checkpoints").glob("[0-9]*"), key=lambda c: int(c.name), reverse=True)
     good = next((c for c in found if verified(c)), None)

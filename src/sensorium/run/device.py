@@ -40,8 +40,12 @@ def peak_mb() -> float:
 
 def environment() -> dict[str, str]:
     """What a reader needs to repeat a run: versions and machine."""
-    found = {"python": platform.python_version(), "platform": platform.platform(terse=True),
-             "machine": platform.machine(), "threads": str(torch.get_num_threads())}  # fmt: skip
+    found = {
+        "python": platform.python_version(),
+        "platform": platform.platform(terse=True),
+        "machine": platform.machine(),
+        "threads": str(torch.get_num_threads()),
+    }
     for package in ("sensorium", "torch", "numpy", "tokenizers", "transformers"):
         try:
             found[package] = version(package)

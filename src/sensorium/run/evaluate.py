@@ -21,8 +21,8 @@ SHORT = 16
 
 @dataclass(frozen=True)
 class Sought:
-    """What counts as right among some rows: equal `text` or equal `image` [N]; `variants` are further texts by key, empty
-    where a row has none; `fresh` [N] marks rows without a look-alike in train."""
+    """What counts as right among some rows: equal `text` or equal `image` [N]; `variants` are further texts by key,
+    empty where a row has none; `fresh` [N] marks rows without a look-alike in train."""
 
     text: Sequence[str]
     image: Sequence[Hashable]
@@ -70,16 +70,16 @@ def retrieval(method: Method, rows: Rows, sought: Sought, device: torch.device |
     if sought.fresh is not None and sought.fresh.any():
         items["fresh r@1"] = np.where(sought.fresh, items["r@1"], np.nan)
         scores["fresh r@1"] = float(np.nanmean(items["fresh r@1"]))
-    if _short(method):
-        image, text = (truncate(method.embed(batch, of), SHORT) for of in ("image", "text"))  # type: ignore[attr-defined]
+    if _short(method) and isinstance(method, Embeds):
+        image, text = (truncate(method.embed(batch, of), SHORT) for of in ("image", "text"))
         cut = cosine(text, image).cpu()
         result = score_retrieval(cut, cut.T, relevant)
         scores[f"r@10@{SHORT}"], items[f"r@10@{SHORT}"] = result.scores["r@10"], _hits(result, 10)
     for key, texts in sought.variants.items():
-        there = np.flatnonzero([bool(t) for t in texts])
+        there = [i for i, t in enumerate(texts) if t]
         if key not in batch or len(there) < 2:
             continue
-        part = rows.select(there).batch(np.arange(len(there)))
+        part = rows.select(rows.index[there]).batch(np.arange(len(there)))
         same = relevance([texts[i] for i in there], [sought.image[i] for i in there])
         result = _ranked(method, {k: v.to(device) for k, v in part.items()}, key, same)
         scores[f"r@10 {key}"] = result.scores["r@10"]

@@ -39,7 +39,7 @@ def _usable(path: Path) -> bool:
             (length,) = struct.unpack("<Q", file.read(8))
             header = json.loads(file.read(length))
         ends = [v["data_offsets"][1] for k, v in header.items() if k != "__metadata__"]
-        return path.stat().st_size == 8 + length + max(ends)
+        return bool(path.stat().st_size == 8 + length + max(ends))
     except (OSError, ValueError, KeyError, struct.error):
         return False
 
@@ -80,7 +80,11 @@ def compute(tower: Frozen, read: Read, positions: Sequence[int], say: Progress |
         blocks.append(tokens.x.to(torch.bfloat16).cpu())
         lengths.append(tokens.mask.sum(1).cpu())
         if say:
-            say(f"features {tower.identity.split('-')[0]} ({tower.role})", min(start + BLOCK, len(positions)), len(positions))
+            say(
+                f"features {tower.identity.split('-')[0]} ({tower.role})",
+                min(start + BLOCK, len(positions)),
+                len(positions),
+            )
     widest = max(b.shape[1] for b in blocks)
     padded = [torch.nn.functional.pad(b, (0, 0, 0, widest - b.shape[1])) for b in blocks]
     return torch.cat(padded), torch.cat(lengths)
@@ -117,5 +121,3 @@ def _merge(old: Tensor | None, new: Tensor, where: Tensor, n: int) -> Tensor:
         out[:, : old.shape[1]] = old
     out[where, : new.shape[1]] = new
     return out
-
-

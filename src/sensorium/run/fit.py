@@ -48,8 +48,8 @@ class Stage:
     budget: Budget
     batch: int = 256
     rates: Mapping[str, float | None] = field(default_factory=lambda: {"": 1.0})
-    optim: AdamW = AdamW()
-    schedule: Schedule = cosine()
+    optim: AdamW = field(default_factory=AdamW)
+    schedule: Schedule = field(default_factory=cosine)
     clip: float = 1.0
     weights: Mapping[str, float] = field(default_factory=dict)
 
@@ -91,7 +91,9 @@ def rate_groups(method: nn.Module, rates: Mapping[str, float | None], decay: flo
 class Fit:
     """Iterates over `Step`s of a method through its stages; `state_dict` and `load_state_dict` resume between steps."""
 
-    def __init__(self, method: Method, stages: Sequence[Stage], trial: Trial, device: torch.device | None = None) -> None:
+    def __init__(
+        self, method: Method, stages: Sequence[Stage], trial: Trial, device: torch.device | None = None
+    ) -> None:
         self.method, self.stages, self.trial = method, stages, trial
         self.device = device or torch.device("cpu")
         self.stage = self.step = self.total = self.samples = 0
@@ -138,20 +140,31 @@ class Fit:
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_([p for g in self._optimiser.param_groups for p in g["params"]], stage.clip)
         if not torch.isfinite(norm):
-            raise FloatingPointError(f"gradient is not finite at step {self.total} (loss {float(loss):g}, rate {rate:g})")
+            raise FloatingPointError(
+                f"gradient is not finite at step {self.total} (loss {float(loss):g}, rate {rate:g})"
+            )
         self._optimiser.step()
         method.after_step(batch)
         self.step, self.total = self.step + 1, self.total + 1
         self.samples += len(batch["row"])
-        return Step(self.total, self.stage, self.samples, {k: float(v.detach()) for k, v in terms.items()}, rate,
-                    time.process_time() - start)  # fmt: skip
+        return Step(
+            self.total,
+            self.stage,
+            self.samples,
+            {k: float(v.detach()) for k, v in terms.items()},
+            rate,
+            time.process_time() - start,
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Position and optimiser state; weights are the method's own."""
         return {
-            "stage": self.stage, "step": self.step, "total": self.total, "samples": self.samples,
+            "stage": self.stage,
+            "step": self.step,
+            "total": self.total,
+            "samples": self.samples,
             "optimiser": None if self._optimiser is None else self._optimiser.state_dict(),
-        }  # fmt: skip
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue where `state_dict` was taken."""

@@ -45,6 +45,11 @@ def resolve(name: str) -> str:
     raise SensoriumError(f"unknown paper {name!r}{nearest(name, [*known, *(k.split('/')[-1] for k in known)])}")
 
 
+def label(name: str) -> str:
+    """The short name of a paper or of a user's file."""
+    return Path(name).stem if name.endswith(".py") else name.split("/")[-1]
+
+
 def paper(name: str) -> Paper:
     """The module of a slug or of a user's file, checked against the protocol."""
     canonical = resolve(name)
@@ -103,6 +108,6 @@ def _typed(name: str, value: Any, default: Any) -> Any:
 
 
 def attribute(name: str) -> Any:
-    """"package.module:name" -> the object: how workers receive bases, which stand on a higher floor."""
+    """ "package.module:name" -> the object: how workers receive bases, which stand on a higher floor."""
     module, _, leaf = name.partition(":")
     return getattr(importlib.import_module(module), leaf)

@@ -96,8 +96,10 @@ def keys_for(needs: Mapping[str, str], kinds: Mapping[str, str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def fit_fields(data: Dataset, train: NDArray[np.int64], towers: Mapping[str, str]) -> tuple[dict[str, FieldInfo], Tokenizer | None]:
-    """What each key is, fitted on train rows only, and the data set's tokeniser where a text tower starts from scratch."""
+def fit_fields(
+    data: Dataset, train: NDArray[np.int64], towers: Mapping[str, str]
+) -> tuple[dict[str, FieldInfo], Tokenizer | None]:
+    """What each key is, fitted on train rows only, and a tokeniser where the text tower starts from scratch."""
     texts = [k for k in data.kinds if data.kinds[k] == "text"]
     tokenizer = None
     if texts and towers.get("text", "scratch") == "scratch":
@@ -119,7 +121,9 @@ def _at(values: Sequence[str], index: NDArray[np.int64]) -> list[str]:
     return [values[i] for i in index]
 
 
-def text_column(texts: Sequence[str], tower: Frozen | None, tokenizer: Tokenizer | None, say: Progress | None = None) -> Value:
+def text_column(
+    texts: Sequence[str], tower: Frozen | None, tokenizer: Tokenizer | None, say: Progress | None = None
+) -> Value:
     """Texts of N rows -> stored features or ids; an empty text is a row without a real token."""
     if tower is None:
         if tokenizer is None:
@@ -148,8 +152,14 @@ def image_column(data: Dataset, key: str, tower: Frozen | None, say: Progress | 
     return features(tower, data.content(key), read, say)
 
 
-def columns(data: Dataset, keys: Sequence[str], method: Method, tokenizer: Tokenizer | None, train: NDArray[np.int64],
-            say: Progress | None = None) -> dict[str, Value]:  # fmt: skip
+def columns(
+    data: Dataset,
+    keys: Sequence[str],
+    method: Method,
+    tokenizer: Tokenizer | None,
+    train: NDArray[np.int64],
+    say: Progress | None = None,
+) -> dict[str, Value]:
     """Every key for every row, through the method's frozen towers where it has them."""
     towers = frozen_towers(method)
     found: dict[str, Value] = {}
@@ -181,8 +191,12 @@ def plan(job: Job, data: Dataset, say: Progress | None = None) -> Plan:
     method = build(module, job, fields)
     if job.start:
         load_weights(method, newest(Path(job.start)) / "model.safetensors")
-    rows = Rows(columns(data, keys_for(module.NEEDS, data.kinds), method, tokenizer, parts.train, say),
-                np.arange(len(data)), fields, data.groups)  # fmt: skip
+    rows = Rows(
+        columns(data, keys_for(module.NEEDS, data.kinds), method, tokenizer, parts.train, say),
+        np.arange(len(data)),
+        fields,
+        data.groups,
+    )
     train = rows.select(parts.train)
     method.eval()
     method.solve(train.batches(512))
@@ -192,7 +206,9 @@ def plan(job: Job, data: Dataset, say: Progress | None = None) -> Plan:
     if hasattr(module, "stages"):
         stages = module.stages(settings, method, train, job.trial.budget)
     else:
-        stream = module.stream(settings, train, fields) if hasattr(module, "stream") else Epochs(train, job.batch, job.seed)
+        stream = (
+            module.stream(settings, train, fields) if hasattr(module, "stream") else Epochs(train, job.batch, job.seed)
+        )
         stages = [Stage(stream, job.trial.budget, job.batch)]
     return Plan(job, method, stages, rows, parts, fields, tokenizer)
 

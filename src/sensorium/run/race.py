@@ -16,32 +16,26 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow.parquet as pq
-from numpy.typing import NDArray
-
-from sensorium.core import SensoriumError, cpu_seconds, derive
+from sensorium.blocks.towers.frozen import frozen_towers
+from sensorium.core import SensoriumError, cpu_seconds
 from sensorium.data.dataset import Dataset
 from sensorium.data.split import auto_mode, overlap, split
 from sensorium.evals.ranking import chance
 from sensorium.evals.retrieval import relevance
-from sensorium.evals.statistics import cluster_bootstrap, holm, paired_t, race_verdict
 from sensorium.evals.tasks import task as find_task
 
 from .checkpoint import write_json
 from .device import environment
-from .evaluate import SHORT
+from .examples import retrievals
 from .features import Progress
-from .load import paper, papers, resolve
-from .plan import Job, build, columns, described, fit_fields, keys_for, unmet
-from .runs import Outcome, execute, key_of, load, sought
+from .load import label, paper, papers, resolve
+from .plan import Job, build, columns, fit_fields, keys_for, unmet
+from .runs import TRIAL_STEPS, Outcome, execute, key_of, timed
+from .verdict import BASELINE, Final, judge, metrics
 
 FORMAT = 1
 RATES = (1e-3, 3e-3, 1e-2)
-LEVEL = 0.98
-BASELINE = "baseline/clip"
 TUNING_SEED = 1000
-TRIAL_STEPS = 20
 FEWEST_STEPS = 40
 MOST_SAMPLES = 409_600
 RESERVE = 0.9
@@ -116,7 +110,9 @@ class Race:
         if self.task.name != "retrieval":
             raise SensoriumError(f"task {self.task.name!r} cannot be raced yet; expected retrieval")
         if settings.seeds < 2:
-            raise SensoriumError(f"--seeds {settings.seeds}: at least 2 seeds are needed for an interval, 5 for a verdict worth having")
+            raise SensoriumError(
+                f"--seeds {settings.seeds}: at least 2 seeds are needed for an interval, 5 for a verdict worth having"
+            )
         self.seconds = cpu_seconds(settings.budget)
         self.data = Dataset(settings.data, dict(settings.roles) if settings.roles else None, max_bad=settings.max_bad)
         if why := unmet({k: k for k in self.task.needs}, self.data.kinds):
@@ -124,14 +120,31 @@ class Race:
         mode, self.why_split = auto_mode(self.data)
         self.mode = mode if settings.split == "auto" else settings.split
         self.names, self.left_out = available(self.data, settings.papers)
-        self.used = 0.0
+        self._timing = 0.0
+        self._spent: dict[Path, float] = {}
+
+    @property
+    def used(self) -> float:
+        """CPU-seconds of timing and of every run so far, each counted once."""
+        return self._timing + sum(self._spent.values())
 
     def job(self, name: str, rate: float, samples: int, seed: int) -> Job:
         """The job of an entrant; seed 1000 is tuning and uses the first split."""
         s = self.settings
-        return Job(paper=name, data=str(self.data.path), towers=dict(s.towers), rate=rate, samples=samples, seed=seed,
-                   roles=dict(s.roles) if s.roles else None, split=self.mode, batch=s.batch, task=s.task,
-                   split_seed=0 if seed == TUNING_SEED else seed, max_bad=s.max_bad)  # fmt: skip
+        return Job(
+            paper=name,
+            data=str(self.data.path),
+            towers=dict(s.towers),
+            rate=rate,
+            samples=samples,
+            seed=seed,
+            roles=dict(s.roles) if s.roles else None,
+            split=self.mode,
+            batch=s.batch,
+            task=s.task,
+            split_seed=0 if seed == TUNING_SEED else seed,
+            max_bad=s.max_bad,
+        )
 
     def warm(self) -> float:
         """Compute every feature once, here, so that workers only read. CPU-seconds it took."""
@@ -146,8 +159,6 @@ class Race:
                 fields, tokenizer = fit_fields(self.data, parts.train, job.towers)
                 keys = keys_for({**module.NEEDS, **variants}, self.data.kinds)
                 method = build(module, job, fields)
-                from sensorium.blocks.towers.frozen import frozen_towers
-
                 mark = (*keys, *(t.identity for t in frozen_towers(method).values()))
                 derived = any("/" in k for k in keys)
                 if (mark in seen and not derived) or not frozen_towers(method):
@@ -162,15 +173,9 @@ class Race:
         found = []
         for i, name in enumerate(self.names):
             self.progress("timing 20 steps of each entrant", i, len(self.names))
-            batch = self.settings.batch
-            seconds: list[float] = []
-            outcome = execute(self.job(name, 1e-3, TRIAL_STEPS * batch, TUNING_SEED), self.data, test=False,
-                              watch=lambda s, _, seconds=seconds: seconds.append(s.seconds))  # fmt: skip
-            self.used += outcome.cost["total_cpu_s"]
-            trained = bool(seconds)
-            # The first steps pay for allocation; the median step does not.
-            step = float(np.median(np.diff(seconds))) if trained else 0.0
-            found.append(Entrant(name, trained, step, max(0.0, outcome.cost["total_cpu_s"] - TRIAL_STEPS * step)))
+            cost = timed(self.job(name, RATES[0], TRIAL_STEPS * self.settings.batch, TUNING_SEED), self.data)
+            self._timing += cost.total_s
+            found.append(Entrant(name, cost.step_s > 0, cost.step_s, cost.fixed_s))
         self.progress("timing 20 steps of each entrant", len(self.names), len(self.names))
         return found
 
@@ -190,8 +195,10 @@ class Race:
         smallest = (fixed + FEWEST_STEPS * per_step) / RESERVE
         if smallest > self.seconds:
             total = sum(runs.values())
-            raise SensoriumError(f"budget {self.settings.budget} is too small for {len(entrants)} entrants in {total} runs; the smallest that would do "
-                                 f"here is {math.ceil(smallest / 30) * 30}s (fewer --papers or --seeds cost less)")  # fmt: skip
+            raise SensoriumError(
+                f"budget {self.settings.budget} is too small for {len(entrants)} entrants in {total} runs; "
+                f"the smallest that would do here is {math.ceil(smallest / 30) * 30}s; fewer papers or seeds cost less"
+            )
         steps = int((self.seconds * RESERVE - fixed) / max(per_step, 1e-9))
         return min(MOST_SAMPLES, steps * self.settings.batch)
 
@@ -218,7 +225,7 @@ class Race:
                     outcome = self.read(run.job)
                     self.say(_line(run, outcome))
                     self.progress("runs", done, len(runs))
-        self.used += sum(self.read(r.job).cost["total_cpu_s"] for r in runs)
+        self._spent |= {self.arm(r.job): self.read(r.job).cost["total_cpu_s"] for r in runs}
 
     def read(self, job: Job) -> Outcome:
         """The stored outcome of a finished job."""
@@ -227,10 +234,12 @@ class Race:
     def tune(self, entrants: Sequence[Entrant], samples: int) -> tuple[dict[str, float], tuple[float, ...]]:
         """The best rate of each trained entrant on validation, and the grid. An optimum at the edge extends it once."""
         trained = [e.paper for e in entrants if e.trained]
-        grid = RATES
+        grid: tuple[float, ...] = RATES
         best: dict[str, float] = {}
         for _ in range(2):
-            self.run_all([Run(self.job(n, r, samples, TUNING_SEED), "tuning", False, False) for n in trained for r in grid])
+            self.run_all(
+                [Run(self.job(n, r, samples, TUNING_SEED), "tuning", False, False) for n in trained for r in grid]
+            )
             best = {n: max(grid, key=lambda r, n=n: self.tuned(n, r, samples)) for n in trained}  # type: ignore[misc]
             edges = [r for r in best.values() if r in (grid[0], grid[-1])]
             if not edges or len(grid) > len(RATES):
@@ -256,11 +265,11 @@ class Race:
         seeds = range(self.settings.seeds)
         finals: dict[tuple[str, float], list[Job]] = {}
         for e in entrants:
-            for rate in (grid if e.paper == BASELINE else (best.get(e.paper, 0.0),)):
+            for rate in grid if e.paper == BASELINE else (best.get(e.paper, 0.0),):
                 finals[e.paper, rate] = [self.job(e.paper, rate, samples if e.trained else 0, s) for s in seeds]
         # Seed by seed, so that a table of all entrants stands early and grows.
         self.run_all([Run(jobs[s], "final", True, s == 0) for s in seeds for jobs in finals.values()])
-        table = judge(self, finals, {e.paper: e for e in entrants})
+        table = judge({k: [Final(j, self.read(j), self.arm(j)) for j in jobs] for k, jobs in finals.items()})
         self.write(samples, grid, features_s, table)
         return table
 
@@ -273,7 +282,9 @@ class Race:
             free = ("workers", "command")
             if changed := [k for k in mine if k not in free and mine[k] != there.get(k)]:
                 k = changed[0]
-                raise SensoriumError(f"{folder} holds a race with {k} {there.get(k)!r}, asked for {mine[k]!r}; give --out a new folder")
+                raise SensoriumError(
+                    f"{folder} holds a race with {k} {there.get(k)!r}, asked for {mine[k]!r}; give --out a new folder"
+                )
         elif any(folder.iterdir()):
             raise SensoriumError(f"{folder} is not empty and holds no race; give --out a new folder")
         else:
@@ -282,7 +293,9 @@ class Race:
     def announce(self) -> None:
         """What races and who stays out."""
         data = self.data
-        self.say(f"{data.name}: {len(data)} rows, {len(data.quarantine)} set aside; splits {self.mode} ({self.why_split})")
+        self.say(
+            f"{data.name}: {len(data)} rows, {len(data.quarantine)} set aside; splits {self.mode} ({self.why_split})"
+        )
         for note in data.notes:
             self.say(f"  {note}")
         for entry in self.left_out:
@@ -307,18 +320,38 @@ class Race:
         right = relevance([self.data.texts("text")[i] for i in parts.test], self.data.content("image")[parts.test])
         s = self.settings
         race = {
-            "format": FORMAT, "task": s.task, "metrics": metrics(table), "baseline": BASELINE, "rates": list(grid),
+            "format": FORMAT,
+            "task": s.task,
+            "metrics": metrics(table),
+            "baseline": BASELINE,
+            "rates": list(grid),
             "data": {
-                "path": s.data, "name": self.data.name, "rows": len(self.data), "test_rows": len(parts.test),
-                "roles": {k: c.source for k, c in self.data.columns.items()}, "notes": self.data.notes,
-                "quarantined": [vars(b) for b in self.data.quarantine], "split": f"{self.mode}: {self.why_split}. {parts.note}",
+                "path": s.data,
+                "name": self.data.name,
+                "rows": len(self.data),
+                "test_rows": len(parts.test),
+                "roles": {k: c.source for k, c in self.data.columns.items()},
+                "notes": self.data.notes,
+                "quarantined": [vars(b) for b in self.data.quarantine],
+                "split": f"{self.mode}: {self.why_split}. {parts.note}",
                 "overlap": overlap(self.data, parts),
             },
-            "budget": {"asked": s.budget, "cpu_s": self.seconds, "samples": samples, "batch": s.batch,
-                       "note": "CPU time of tuning, seeds and scoring; frozen features are apart"},
-            "towers": dict(s.towers), "left_out": self.left_out, "seeds": list(range(s.seeds)), "command": s.command,
-            "env": environment(), "features_cpu_s": features_s, "used_cpu_s": self.used, "chance": chance(right),
-        }  # fmt: skip
+            "budget": {
+                "asked": s.budget,
+                "cpu_s": self.seconds,
+                "samples": samples,
+                "batch": s.batch,
+                "note": "CPU time of tuning, seeds and scoring; frozen features are apart",
+            },
+            "towers": dict(s.towers),
+            "left_out": self.left_out,
+            "seeds": list(range(s.seeds)),
+            "command": s.command,
+            "env": environment(),
+            "features_cpu_s": features_s,
+            "used_cpu_s": self.used,
+            "chance": chance(right),
+        }
         write_json(self.out / "race.json", race)
         write_json(self.out / "table.json", table)
         best = self.arm(Job(**table["best_job"]))
@@ -341,16 +374,12 @@ class Run:
     keep: bool
 
 
-def label(name: str) -> str:
-    """The short name of a paper or a user's file."""
-    return Path(name).stem if name.endswith(".py") else name.split("/")[-1]
-
-
 def _line(run: Run, outcome: Outcome) -> str:
     shown, where = (outcome.test, "test") if run.test else (outcome.validation, "validation")
     rate = f"rate {run.job.rate:.2g}" if run.job.samples else "no training"
     seed = "" if run.purpose == "tuning" else f" seed {run.job.seed}"
-    return f"{run.purpose:<7}{label(run.job.paper):<18} {rate:<12}{seed:<7} {where} R@1 {shown['r@1']:.3f}  {outcome.cost['cpu_s']:.1f} CPU-s"
+    score, cost = f"{where} R@1 {shown['r@1']:.3f}", f"{outcome.cost['cpu_s']:.1f} CPU-s"
+    return f"{run.purpose:<7}{label(run.job.paper):<18} {rate:<12}{seed:<7} {score}  {cost}"
 
 
 @contextmanager
@@ -363,160 +392,3 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
         pool.shutdown(wait=False, cancel_futures=True)
         raise
     pool.shutdown()
-
-
-
-LANGUAGES = {"en": "English", "fr": "French", "fi": "Finnish", "de": "German", "cs": "Czech", "es": "Spanish", "it": "Italian", "nl": "Dutch", "sv": "Swedish"}
-
-
-def metrics(table: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The columns that some entrant has a score for, in reading order."""
-    known = [
-        ("r@1", "R@1", True, "share of queries whose right item comes first, mean of both directions; equal texts or pictures count as right"),
-        ("fresh r@1", "R@1 no look-alike", True, "R@1 over the items without an equal name, a near copy or a close drawing in train"),
-        ("r@10", "R@10", True, "share of queries whose right item is among the first ten"),
-        ("median_rank", "median rank", False, "half of the queries find their right item at this rank or before"),
-        (f"r@10@{SHORT}", f"R@10 cut to {SHORT}", True, f"R@10 when vectors are cut to their first {SHORT} numbers"),
-    ]  # fmt: skip
-    there = {m for e in table["entrants"] for m in e["scores"]}
-    for metric in sorted(m for m in there if m.startswith("r@10 ")):
-        code = metric.split(".")[-1]
-        known.append((metric, f"R@10 {LANGUAGES.get(code, code)}", True, f"R@10 with {metric.split()[-1]} as the text"))
-    return [{"name": n, "label": lab, "higher": h, "help": text, "primary": n == "r@1"} for n, lab, h, text in known if n in there]
-
-
-def _items(race: Race, job: Job) -> dict[str, NDArray[Any]]:
-    table = pq.read_table(race.arm(job) / "items.parquet")
-    return {name: table[name].to_numpy() for name in table.column_names}
-
-
-def _difference(race: Race, ours: Sequence[Job], base: Sequence[Job], metric: str) -> dict[str, Any]:
-    """Paired difference in a metric: t interval over seeds, cluster bootstrap over test items."""
-    pairs = [(race.read(a).test[metric], race.read(b).test[metric]) for a, b in zip(ours, base, strict=True)]
-    seeds = paired_t([a - b for a, b in pairs], LEVEL)
-    found: dict[str, Any] = {"mean": seeds.mean, "low": seeds.low, "high": seeds.high, "p": seeds.p, "verdict": "undecided"}
-    items = [(_items(race, a), _items(race, b)) for a, b in zip(ours, base, strict=True)]
-    if all(metric in a and metric in b for a, b in items):
-        values = np.concatenate([a[metric] - b[metric] for a, b in items])
-        clusters = np.concatenate([a["group"] for a, _ in items])
-        real = ~np.isnan(values)
-        over = cluster_bootstrap(values[real], clusters[real], seed=derive("items", metric) % 2**32)
-        found |= {"item_low": over.low, "item_high": over.high, "verdict": race_verdict(seeds, over)}
-    return found
-
-
-def judge(race: Race, finals: Mapping[tuple[str, float], Sequence[Job]], entrants: Mapping[str, Entrant]) -> dict[str, Any]:
-    """The table: means, differences to the baseline's best rate on each metric, Holm over all comparisons, a sentence."""
-    outcomes = {key: [race.read(j) for j in jobs] for key, jobs in finals.items()}
-
-    def mean(key: tuple[str, float], metric: str) -> float:
-        return float(np.mean([o.test.get(metric, math.nan) for o in outcomes[key]]))
-
-    base_keys = [k for k in finals if k[0] == BASELINE]
-    reference = max(base_keys, key=lambda k: mean(k, "r@1"))
-    rows = [_row(race, key, outcomes[key], entrants[key[0]]) | {"reference": key == reference} for key in finals]
-    tests: list[dict[str, Any]] = []
-    for key, row in zip(finals, rows, strict=True):
-        if key[0] == BASELINE:
-            continue
-        row["differences"] = {}
-        for metric in row["scores"]:
-            rivals = [k for k in base_keys if not math.isnan(mean(k, metric))]
-            if not rivals or metric in ("r@5", "mrr"):
-                continue
-            best = max(rivals, key=lambda k, m=metric: -mean(k, m) if m == "median_rank" else mean(k, m))  # type: ignore[misc]
-            found = _difference(race, finals[key], finals[best], metric)
-            row["differences"][metric] = found
-            if "item_low" in found:
-                tests.append(found)
-    for found, kept in zip(tests, holm([t["p"] for t in tests]), strict=True):
-        found["holm"] = kept
-    order = sorted(rows, key=lambda r: (-r["scores"]["r@1"]["mean"], r["label"]))
-    best_key = max(finals, key=lambda k: float(np.mean([o.validation["r@1"] for o in outcomes[k]])))
-    table = {"entrants": order, "best": best_key[0], "best_job": described(finals[best_key][0]),
-             "reference_job": described(finals[reference][0]), "notes": []}  # fmt: skip
-    table["sentence"], table["notes"] = sentence(table)
-    return table
-
-
-def _row(race: Race, key: tuple[str, float], outcomes: Sequence[Outcome], entrant: Entrant) -> dict[str, Any]:
-    name, rate = key
-    module = paper(name)
-    lines = [line.strip() for line in (module.__doc__ or label(name)).strip().splitlines()]
-    names = [m for m in outcomes[0].test if m not in ("r@5", "mrr")]
-    values = {m: [o.test[m] for o in outcomes] for m in names}
-    cost = {k: float(np.mean([o.cost[k] for o in outcomes])) for k in ("samples", "cpu_s", "parameters", "peak_mb")}
-    samples = outcomes[0].curve["samples"]
-    return {
-        "paper": name, "label": label(name), "title": lines[0], "mechanism": " ".join(lines[1:4]).strip(),
-        "partial": getattr(module, "PARTIAL", None), "trained": entrant.trained, "baseline": name == BASELINE, "rate": rate or None,
-        "scores": {m: {"mean": float(np.mean(v)), "sd": float(np.std(v, ddof=1)), "values": v} for m, v in values.items()},
-        "cost": cost, "curve": {"samples": samples, "values": [o.curve["values"] for o in outcomes]},
-    }  # fmt: skip
-
-
-def _named(metric: str) -> str:
-    return {"r@1": "R@1", "r@10": "R@10", "fresh r@1": "R@1 without look-alikes", f"r@10@{SHORT}": f"R@10 cut to {SHORT} numbers"}.get(
-        metric, f"R@10 in {LANGUAGES.get(metric.split('.')[-1], metric.split('.')[-1])}")  # fmt: skip
-
-
-def sentence(table: Mapping[str, Any]) -> tuple[str, list[str]]:
-    """Which helps here, by how much, at what cost; says so when nothing does. Then one note per decided comparison."""
-    reference = next(e for e in table["entrants"] if e.get("reference"))
-    cost = max(reference["cost"]["cpu_s"], 1e-9)
-    wins, notes = [], []
-    for e in table["entrants"]:
-        for metric, d in e.get("differences", {}).items():
-            if d["verdict"] == "undecided":
-                continue
-            held = "" if d.get("holm") else "; not held after Holm's correction"
-            text = f"{e['label']} is {d['verdict']} on {_named(metric)}: {d['mean']:+.3f} [{d['low']:+.3f}, {d['high']:+.3f}], {e['cost']['cpu_s'] / cost:.1f}x the CPU time{held}"
-            notes.append(text)
-            if d["verdict"] == "better" and d.get("holm") and metric == "r@1":
-                wins.append((d["mean"], text))
-    if wins:
-        return f"On R@1 {max(wins)[1]}.", notes
-    moved = [n for n in notes if " better on " in n and "not held" not in n and "on R@1:" not in n]
-    start = f"Nothing beats {reference['label']} at its best rate on R@1 here (R@1 {reference['scores']['r@1']['mean']:.3f})"
-    return start + (f"; elsewhere {'; '.join(moved)}." if moved else "."), notes
-
-
-def retrievals(data: Dataset, best: Path, reference: Path, test: NDArray[np.int64], n: int = 8, top: int = 5) -> list[dict[str, Any]]:
-    """For some test texts, what the best and the baseline find among the test pictures."""
-    rng = np.random.default_rng(derive("retrievals") % 2**32)
-    queries = rng.permutation(len(test))[:n]
-    found: dict[str, list[list[dict[str, Any]]]] = {}
-    for side, folder in (("best", best), ("baseline", reference)):
-        model = load(folder, trust_code=True)
-        index = test.tolist()
-        image, text = ({k: v.rows(_long(index)) for k, v in model.column(data, key).items()} for key in ("image", "text"))
-        scores = model.rank({"text": text["text"].rows(_long(queries.tolist()))}, image)
-        right = relevance([data.texts("text")[i] for i in index], data.content("image")[test])[_long(queries.tolist())]
-        lines = []
-        for row, ok in zip(scores, right, strict=True):
-            order = row.topk(min(top, len(index))).indices.tolist()
-            lines.append([{"id": data.ids[index[i]], "thumb": thumb(data, index[i]), "score": float(row[i]), "right": bool(ok[i])} for i in order])
-        found[side] = lines
-    return [
-        {"query": data.texts("text")[int(test[q])], "truth": {"id": data.ids[int(test[q])], "thumb": thumb(data, int(test[q]))},
-         "best": found["best"][i], "baseline": found["baseline"][i]}
-        for i, q in enumerate(queries)
-    ]  # fmt: skip
-
-
-def _long(values: Sequence[int]) -> Any:
-    import torch
-
-    return torch.tensor(values, dtype=torch.int64)
-
-
-def thumb(data: Dataset, row: int, size: int = 96) -> str:
-    """A picture as a data URL of at most `size` pixels a side."""
-    import base64
-    import io
-
-    picture = data.image("image", row)
-    picture.thumbnail((size, size))
-    out = io.BytesIO()
-    picture.save(out, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode()

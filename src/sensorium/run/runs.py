@@ -42,6 +42,18 @@ ALIKE = 0.8
 """Cosine of pooled features above which a picture has a look-alike in train."""
 
 
+TRIAL_STEPS = 20
+
+
+@dataclass(frozen=True)
+class Timing:
+    """CPU-seconds of one step (0 where nothing is trained), of all that does not grow with steps, and of the timing."""
+
+    step_s: float
+    fixed_s: float
+    total_s: float
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a run gave: scores on validation and, where asked, on test; the curve; the cost."""
@@ -78,7 +90,7 @@ def with_variants(p: Plan, data: Dataset, index: NDArray[np.int64]) -> Plan:
 
 
 def fresh_rows(p: Plan, data: Dataset) -> NDArray[np.bool_]:
-    """Per test row: no row of its group and, where the image tower is frozen, no picture closer than `ALIKE` in train."""
+    """Per test row: no row of its group in train and, with a frozen image tower, no picture closer than `ALIKE`."""
     alike = np.asarray(look_alikes(data, p.split))
     tower = attribute(BASES)(p.job.towers, p.fields).encoder("image", "pooled")
     if isinstance(tower, Frozen):
@@ -90,8 +102,16 @@ def fresh_rows(p: Plan, data: Dataset) -> NDArray[np.bool_]:
     return ~alike
 
 
-def execute(job: Job, data: Dataset, folder: Path | None = None, *, test: bool = True, say: Progress | None = None,
-            watch: Callable[[Step, int], None] | None = None, keep: bool = True) -> Outcome:  # fmt: skip
+def execute(
+    job: Job,
+    data: Dataset,
+    folder: Path | None = None,
+    *,
+    test: bool = True,
+    say: Progress | None = None,
+    watch: Callable[[Step, int], None] | None = None,
+    keep: bool = True,
+) -> Outcome:
     """Carry out a job. The folder appears whole when it is done, or not at all."""
     device = settle()
     meter = Meter()
@@ -114,9 +134,12 @@ def execute(job: Job, data: Dataset, folder: Path | None = None, *, test: bool =
         if watch:
             watch(step, fit.steps)
     cost = {
-        "samples": float(fit.samples), "cpu_s": meter.seconds - aside, "setup_s": setup, "peak_mb": peak_mb(),
+        "samples": float(fit.samples),
+        "cpu_s": meter.seconds - aside,
+        "setup_s": setup,
+        "peak_mb": peak_mb(),
         "parameters": float(sum(q.numel() for q in p.method.parameters() if q.requires_grad)),
-    }  # fmt: skip
+    }
     p = with_variants(p, data, p.split.test)
     final = retrieval(p.method, p.rows.select(p.split.validation), wanted, device).scores
     tested = Scored({}, {})
@@ -130,16 +153,36 @@ def execute(job: Job, data: Dataset, folder: Path | None = None, *, test: bool =
     return outcome
 
 
-def _save(folder: Path, p: Plan, data: Dataset, outcome: Outcome, tested: Scored, lines: list[str], fit: Fit, keep: bool) -> None:
+def timed(job: Job, data: Dataset, say: Progress | None = None) -> Timing:
+    """Time a job of `TRIAL_STEPS` steps on this machine. The first steps pay for allocation; the median does not."""
+    seconds: list[float] = []
+
+    def watch(step: Step, total: int) -> None:
+        seconds.append(step.seconds)
+
+    total = execute(job, data, test=False, say=say, watch=watch).cost["total_cpu_s"]
+    step = float(np.median(np.diff(seconds))) if len(seconds) > 1 else 0.0
+    return Timing(step, max(0.0, total - len(seconds) * step), total)
+
+
+def _save(
+    folder: Path, p: Plan, data: Dataset, outcome: Outcome, tested: Scored, lines: list[str], fit: Fit, keep: bool
+) -> None:
     temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     canonical = resolve(p.job.paper)
     record = {
-        "format": FORMAT, "job": described(p.job), "paper": canonical, "source": source_hash(p.job.paper),
-        "fields": {k: asdict(v) for k, v in p.fields.items()}, "kinds": dict(data.kinds), "data": data.fingerprint,
-        "towers": {r: t.identity for r, t in frozen_towers(p.method).items()}, "split": p.split.note,
-    }  # fmt: skip
+        "format": FORMAT,
+        "job": described(p.job),
+        "paper": canonical,
+        "source": source_hash(p.job.paper),
+        "fields": {k: asdict(v) for k, v in p.fields.items()},
+        "kinds": dict(data.kinds),
+        "data": data.fingerprint,
+        "towers": {r: t.identity for r, t in frozen_towers(p.method).items()},
+        "split": p.split.note,
+    }
     write_json(temporary / "run.json", record)
     write_json(temporary / "scores.json", asdict(outcome))
     write_json(temporary / "env.json", environment())
@@ -156,10 +199,15 @@ def _save(folder: Path, p: Plan, data: Dataset, outcome: Outcome, tested: Scored
         for name in ("train", "validation", "test"):
             where[getattr(p.split, name)] = name
         content = data.content("image").view(np.int64) if "image" in data.kinds else np.arange(len(data))
-        pq.write_table(pa.table({"id": list(data.ids), "image": content, "split": where.tolist()}), temporary / "rows.parquet")
+        pq.write_table(
+            pa.table({"id": list(data.ids), "image": content, "split": where.tolist()}), temporary / "rows.parquet"
+        )
         data.write_quarantine(temporary / "quarantine.jsonl")
         state = {"samples": fit.samples, "step": fit.total, "seed": p.job.seed}
-        publish(temporary / "checkpoints" / str(fit.total), {"model.safetensors": weights(p.method), "state.json": to_json(state)})
+        publish(
+            temporary / "checkpoints" / str(fit.total),
+            {"model.safetensors": weights(p.method), "state.json": to_json(state)},
+        )
     with contextlib.suppress(FileNotFoundError):
         shutil.rmtree(folder)
     temporary.rename(folder)
@@ -185,7 +233,9 @@ class Model:
         """One clear line where the run has no such role."""
         spaces = getattr(self.method, "spaces", {})
         if role not in spaces:
-            raise SensoriumError(f"{self.path} ({self.paper}) does not embed {role}; it embeds {', '.join(spaces) or 'nothing'}")
+            raise SensoriumError(
+                f"{self.path} ({self.paper}) does not embed {role}; it embeds {', '.join(spaces) or 'nothing'}"
+            )
 
     def read(self, key: str, values: Sequence[Any]) -> Batch:
         """Texts or PIL pictures -> a batch of one key."""
@@ -228,8 +278,13 @@ class Model:
         return scores.cpu()
 
 
+def _field(stored: dict[str, Any]) -> FieldInfo:
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}
+    return FieldInfo(**values)
+
+
 def load(path: str | Path, trust_code: bool = False) -> Model:
-    """A run folder -> the model in eval mode. A run whose paper is a user's file needs `trust_code` or the file itself."""
+    """A run folder -> the model in eval mode. A run of a user's file needs that file, or `trust_code` for its copy."""
     folder = Path(path)
     folder = folder / "best" if (folder / "race.json").is_file() else folder
     try:
@@ -243,14 +298,21 @@ def load(path: str | Path, trust_code: bool = False) -> Model:
     name = record["paper"]
     if name.endswith(".py") and not (Path(name).is_file() and source_hash(name) == record["source"]):
         if not trust_code:
-            raise SensoriumError(f"{path} was trained from {name}, which is missing or changed here; --trust-code runs its copy")
+            raise SensoriumError(
+                f"{path} was trained from {name}, which is missing or changed here; --trust-code runs its copy"
+            )
         name = str(folder / "paper.py")
     job = Job(**(record["job"] | {"paper": name}))
-    fields = {k: FieldInfo(**{a: tuple(b) if isinstance(b, list) else b for a, b in v.items()}) for k, v in record["fields"].items()}
+    fields = {k: _field(v) for k, v in record["fields"].items()}
     method = build(paper(name), job, fields)
     load_weights(method, newest(folder) / "model.safetensors")
     tokenizer = folder / "tokenizer.json"
     device = settle()
-    return Model(method.to(device).eval(), fields, Tokenizer.from_file(str(tokenizer)) if tokenizer.is_file() else None,
-                 record, folder, device)  # fmt: skip
-
+    return Model(
+        method.to(device).eval(),
+        fields,
+        Tokenizer.from_file(str(tokenizer)) if tokenizer.is_file() else None,
+        record,
+        folder,
+        device,
+    )

@@ -7,20 +7,28 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from sensorium.core import Ids, Tokens, Value
+from sensorium.core import Ids, Tokens, Tower, Value
 
 Encode = Callable[[Value], Tokens]
 
 
-class Frozen(nn.Module):
+class Frozen(Tower):
     """Raw value of `role` -> Tokens [B T dim], without gradient. `Tokens` pass: they were computed beforehand.
 
     `identity` names weights, transform and what is read, so that stored features are found again. `size` is the side in
     pixels that an image tower reads, `tokenise` turns texts into ids for a text tower.
     """
 
-    def __init__(self, role: str, identity: str, dim: int, load: Callable[[], Encode], *, size: int = 0,
-                 tokenise: Callable[[Sequence[str]], Ids] | None = None) -> None:  # fmt: skip
+    def __init__(
+        self,
+        role: str,
+        identity: str,
+        dim: int,
+        load: Callable[[], Encode],
+        *,
+        size: int = 0,
+        tokenise: Callable[[Sequence[str]], Ids] | None = None,
+    ) -> None:
         super().__init__()
         self.role, self.identity, self.dim, self.size, self.tokenise = role, identity, dim, size, tokenise
         self._load = load
@@ -35,7 +43,7 @@ class Frozen(nn.Module):
         return self._encode(value)
 
 
-class Reduced(nn.Module):
+class Reduced(Tower):
     """The first `dim` principal components of a frozen tower's tokens, fitted on train rows: [B T d] -> [B T dim]."""
 
     def __init__(self, tower: Frozen, dim: int, sample: int = 4096) -> None:
@@ -74,8 +82,5 @@ def frozen_towers(module: nn.Module) -> dict[str, Frozen]:
 
 
 def role_of(key: str) -> str:
-    """"text.fr" and "text/negative" -> "text"."""
+    """ "text.fr" and "text/negative" -> "text"."""
     return key.split("/")[0].split(".")[0]
-
-
-

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sensorium.core import Field, SensoriumError, Tokens
+from sensorium.core import Field, SensoriumError, Tokens, Tower
 
 from .attention import Block
 from .positions import grid, sines
@@ -38,7 +38,7 @@ def _conv(d_in: int, d_out: int, size: int, stride: int = 1) -> nn.Conv2d:
     return layer
 
 
-class ConvTower(nn.Module):
+class ConvTower(Tower):
     """u8 Field [B 3 H W] -> Tokens [B H/8*W/8 dim]: the laboratory's small image tower (32 x 32 gives 4 x 4 tokens).
 
     Three stride-2 3x3 convolutions of `width`, 2 and 4 times `width`, one residual 3x3, 1x1 to `dim`. Fixed 2-D sines
@@ -62,7 +62,7 @@ class ConvTower(nn.Module):
         return _tokens(self.out(x + F.relu(self.residual(x))), field)
 
 
-class ViT(nn.Module):
+class ViT(Tower):
     """u8 Field [B 3 H W] -> Tokens [B H/patch*W/patch dim]: patches, 2-D sines, `layers` blocks, a last norm.
 
     No class token (arXiv 2010.11929 without it). H and W must be multiples of `patch`; any such size is taken.

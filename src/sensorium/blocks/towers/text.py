@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from torch import nn
 
-from sensorium.core import Ids, SensoriumError, Tokens
+from sensorium.core import Ids, SensoriumError, Tokens, Tower
 
 from .attention import Block
 
 
-class TextTower(nn.Module):
+class TextTower(Tower):
     """Ids [B T] -> Tokens [B T dim]: embeddings and learned positions, `layers` pre-norm blocks, a last norm.
 
     Positions count the real tokens, so left and right padding agree. T may be at most `length`.

@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 SPLITS = {
-    "train": "train", "training": "train",
-    "validation": "validation", "val": "validation", "valid": "validation", "dev": "validation",
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "val": "validation",
+    "valid": "validation",
+    "dev": "validation",
     "test": "test",
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)

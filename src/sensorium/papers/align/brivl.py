@@ -8,10 +8,11 @@ Claim: at a small batch, R@1 above in-batch InfoNCE at equal memory; the gain sh
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sensorium.blocks.memory.momentum import Momentum
 from sensorium.blocks.memory.queue import Queue
@@ -52,36 +53,43 @@ class Brivl(Method):
     def __init__(self, pair: TwoTower, queue: int, decay: float, dim: int) -> None:
         super().__init__()
         self.pair, self.slow = pair, Momentum(pair, decay)
-        self.queues = torch.nn.ModuleDict({role: Queue(dim, queue) for role in ("image", "text")} if queue else {})
+        self.queues = nn.ModuleDict({role: Queue(dim, queue) for role in ("image", "text")} if queue else {})
         self.spaces = pair.spaces
+        self._keys: dict[str, Tensor] = {}
 
     @torch.no_grad()
-    def _keys(self, batch: Batch, role: str) -> Tensor:
-        keys: Tensor = self.slow.module.embed(batch, role).x[:, 0]
-        return keys
+    def keys(self, batch: Batch, role: str) -> Tensor:
+        """Momentum embeddings of a role [B D]."""
+        slow = self.slow.module
+        assert isinstance(slow, TwoTower)
+        return slow.embed(batch, role).x[:, 0]
 
     def against(self, batch: Batch, query: str, key: str) -> Tensor:
         """InfoNCE of the online queries of one role against momentum keys of the other: a scalar."""
         group, queries = groups(batch), self.pair.embed(batch, query).x[:, 0]
-        scores = queries @ self._keys(batch, key).T * self.pair.scale
+        same = same_group(group, group)
+        scores = queries @ self._keys[key].T * self.pair.scale
         if key not in self.queues:
-            return info_nce(scores, same_group(group, group))
-        old, ids, filled = self.queues[key].read()
+            return info_nce(scores, same)
+        queue = self.queues[key]
+        assert isinstance(queue, Queue)
+        old, ids, filled = queue.read()
         # A key that the queue kept from a row of the same group is no negative.
-        wrong = filled & ~same_group(group, ids)
-        return info_nce(scores, same_group(group, group), queries @ old.T * self.pair.scale, wrong)
+        return info_nce(scores, same, queries @ old.T * self.pair.scale, filled & ~same_group(group, ids))
 
     def losses(self, batch: Batch, rng: Rng) -> Terms:
+        self._keys = {role: self.keys(batch, role) for role in ("image", "text")}
         image, text = self.against(batch, "image", "text"), self.against(batch, "text", "image")
         return {"contrast": (image + text) / 2}
 
     def after_step(self, batch: Batch) -> None:
         for role, queue in self.queues.items():
-            queue.push(self._keys(batch, role), groups(batch))
+            assert isinstance(queue, Queue)
+            queue.push(self._keys[role], groups(batch))
         self.slow.update(self.pair)
 
-    def solve(self, train: object) -> None:
-        self.pair.solve(train)  # type: ignore[arg-type]
+    def solve(self, train: Iterable[Batch]) -> None:
+        self.pair.solve(train)
         self.slow.module.load_state_dict(self.pair.state_dict())
 
     def frozen(self, batch: Batch) -> Batch:

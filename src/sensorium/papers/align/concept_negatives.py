@@ -1,7 +1,7 @@
 """Enhancing Conceptual Understanding in Multimodal Contrastive Learning through Hard Negative Samples.
 
-Rösch et al., 2024, arXiv 2403.02875. Synthetic hard negative captions, in which one concept word is swapped for another,
-stand as extra columns in the image-to-text logits of InfoNCE. Differs from CLIP in these columns alone.
+Rösch et al., 2024, arXiv 2403.02875. Synthetic hard negative captions, in which one concept word is swapped for
+another, stand as extra columns in the image-to-text logits of InfoNCE. Differs from CLIP in these columns alone.
 Claim: accuracy on one-concept edits above plain CLIP with retrieval R@1 kept.
 """
 

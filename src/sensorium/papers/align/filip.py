@@ -34,9 +34,9 @@ CLAIMS = {
 
 @dataclass(frozen=True)
 class Config:
-    """`dim` numbers per token; `dropout` on the towers' outputs."""
+    """`dim` numbers per token (a quarter of a pooled vector's: there are many); `dropout` on the towers' outputs."""
 
-    dim: int = 256
+    dim: int = 64
     dropout: float = 0.3
 
 

@@ -1,8 +1,8 @@
 """Data-Efficient Multimodal Fusion on a Single GPU (FuseMix).
 
 Vouitsis et al., 2023, arXiv 2312.10144. Frozen unimodal encoders give latents that are computed once and stored; small
-adapters are trained on them with a symmetric contrastive loss over mixed pairs, in which both modalities of two rows are
-interpolated with one shared coefficient. Differs from CLIP on the same frozen towers in the mixing alone.
+adapters are trained on them with a symmetric contrastive loss over mixed pairs, in which both modalities of two rows
+are interpolated with one shared coefficient. Differs from CLIP on the same frozen towers in the mixing alone.
 Claim: mixup beats none, most with little data.
 """
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from sensorium.blocks.similarity import pool, unit
 from sensorium.blocks.towers.frozen import role_of
 from sensorium.blocks.two_tower import by_cosine, image_text
-from sensorium.core import Bases, Batch, Claim, Fields, Method, Rng, Space, Terms, Tokens, pooled
+from sensorium.core import Bases, Batch, Claim, Fields, Method, Rng, Space, Terms, Tokens, Tower, pooled
 from sensorium.run.fit import Stage
 
 NEEDS = {"image": "image", "text": "text"}
@@ -35,7 +35,7 @@ class Config:
 class Asif(Method):
     """Relative representations over anchors: image and text features of the N training pairs."""
 
-    def __init__(self, towers: dict[str, nn.Module], keep: int, power: float) -> None:
+    def __init__(self, towers: dict[str, Tower], keep: int, power: float) -> None:
         super().__init__()
         self.towers, self.keep, self.power = nn.ModuleDict(towers), keep, power
         self.register_buffer("image", torch.empty(0))

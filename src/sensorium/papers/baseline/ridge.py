@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from sensorium.blocks.similarity import pool, unit
 from sensorium.blocks.towers.frozen import role_of
 from sensorium.blocks.two_tower import by_cosine, image_text
-from sensorium.core import Bases, Batch, Claim, Fields, Method, Rng, Space, Terms, Tokens, pooled
+from sensorium.core import Bases, Batch, Claim, Fields, Method, Rng, Space, Terms, Tokens, Tower, pooled
 from sensorium.run.fit import Stage
 
 NEEDS = {"image": "image", "text": "text"}
@@ -33,7 +33,7 @@ class Config:
 class Ridge(Method):
     """W = (X'X + c I)^-1 X'Y on centred features X [N D] of images and Y [N E] of texts."""
 
-    def __init__(self, towers: dict[str, nn.Module], penalty: float) -> None:
+    def __init__(self, towers: dict[str, Tower], penalty: float) -> None:
         super().__init__()
         self.towers, self.penalty = nn.ModuleDict(towers), penalty
         for name in ("map", "image_mean", "text_mean"):
@@ -41,7 +41,7 @@ class Ridge(Method):
         self.map: Tensor
         self.image_mean: Tensor
         self.text_mean: Tensor
-        dim = int(towers["text"].dim)  # type: ignore[arg-type]
+        dim = towers["text"].dim
         self.spaces = {"image": Space(dim), "text": Space(dim)}
 
     def _feature(self, batch: Batch, key: str) -> Tensor:
