@@ -124,7 +124,7 @@ def finish(out: Path) -> None:
     print(f'best run: {out / "best"}   (sensorium search {out / "best"} {race["data"]["path"]} "...")')
 
 
-def demo(*, budget: str = "5m", seeds: int = 5, out: Path = Path("demo-race"), workers: int = 2) -> None:
+def demo(*, budget: str = "8m", seeds: int = 5, out: Path = Path("demo-race"), workers: int = 2) -> None:
     """Race on the bundled pictograms, then search them: a first look in minutes.
 
     Parameters

@@ -361,7 +361,10 @@ class Race:
         shutil.rmtree(target, ignore_errors=True)
         temporary.rename(target)
         reference = self.arm(Job(**table["reference_job"]))
-        write_json(self.out / "retrievals.json", retrievals(self.data, target, reference, parts.test))
+        write_json(
+            self.out / "retrievals.json",
+            retrievals(self.data, self.arm(Job(**table["rival_job"])), reference, parts.test),
+        )
 
 
 @dataclass(frozen=True)
