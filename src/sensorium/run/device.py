@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import resource
 import time
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import torch
 
@@ -21,21 +23,27 @@ def settle(threads: int = 1) -> torch.device:
 
 
 class Meter:
-    """CPU-seconds of this process since the meter was made."""
+    """CPU-seconds and peak memory of this process since the meter was made."""
 
     def __init__(self) -> None:
         self._start = time.process_time()
+        # Linux can forget the peak so far, which a worker's earlier runs have set; elsewhere it is the process's own.
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")
 
     @property
     def seconds(self) -> float:
         """User and system time so far."""
         return time.process_time() - self._start
 
-
-def peak_mb() -> float:
-    """Largest resident size of this process so far, in MB (macOS counts bytes, Linux KiB)."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1 << 20 if platform.system() == "Darwin" else 1 << 10)
+    @property
+    def peak_mb(self) -> float:
+        """Largest resident size so far, in MB."""
+        with contextlib.suppress(OSError, StopIteration):
+            lines = Path("/proc/self/status").read_text().splitlines()
+            return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak / (1 << 20 if platform.system() == "Darwin" else 1 << 10)
 
 
 def environment() -> dict[str, str]:

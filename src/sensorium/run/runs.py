@@ -26,7 +26,7 @@ from sensorium.data.picture import fit as fitted
 from sensorium.data.split import look_alikes
 
 from .checkpoint import load_weights, newest, publish, to_json, weights, write_json
-from .device import Meter, environment, peak_mb, settle
+from .device import Meter, environment, settle
 from .evaluate import Scored, Sought, retrieval
 from .features import Progress
 from .fit import Fit, Step
@@ -137,7 +137,7 @@ def execute(
         "samples": float(fit.samples),
         "cpu_s": meter.seconds - aside,
         "setup_s": setup,
-        "peak_mb": peak_mb(),
+        "peak_mb": meter.peak_mb,
         "parameters": float(sum(q.numel() for q in p.method.parameters() if q.requires_grad)),
     }
     p = with_variants(p, data, p.split.test)
