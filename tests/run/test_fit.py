@@ -1,0 +1,327 @@
+"""The one loop: schedule, rates, optimiser, what it refuses, and resuming."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
+from itertools import islice
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from sensorium.core import Batch, Budget, Field, Method, Rng, SensoriumError, Terms, Trial
+from sensorium.run.fit import AdamW, Fit, Stage, Step, cosine, rate_groups
+
+BATCH = 8
+
+
+class Toy(Method):
+    """Two towers and a head on numbers; `spoil` maps (terms, total step) to terms."""
+
+    def __init__(self, dropout: float = 0.0, spoil: Callable[[Terms, int], Terms] | None = None) -> None:
+        super().__init__()
+        draw = torch.Generator().manual_seed(0)
+        self.towers = nn.ModuleDict({"image": nn.Linear(3, 4), "text": nn.Linear(3, 4)})
+        self.head = nn.Linear(4, 2)
+        self.drop = nn.Dropout(dropout)
+        self.scale = nn.Parameter(torch.tensor(1.5))
+        self.spoil, self.after = spoil, 0
+        with torch.no_grad():
+            for p in self.parameters():
+                if p.ndim:
+                    p.copy_(torch.randn(p.shape, generator=draw))
+
+    def losses(self, batch: Batch, rng: Rng) -> Terms:
+        x = batch["x"]
+        assert isinstance(x, Field)
+        noise = torch.randn(x.data.shape, generator=rng("noise"))
+        image, text = self.towers["image"](x.data), self.towers["text"](x.data + 0.1 * noise)
+        out = self.head(self.drop(image * text)) * self.scale
+        terms = {"fit": (out - 1).square().mean(), "size": 0.01 * out.abs().mean()}
+        return self.spoil(terms, rng.step) if self.spoil else terms
+
+    def after_step(self, batch: Batch) -> None:
+        self.after += 1
+
+
+class Numbers:
+    """Batches that depend on the step alone."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed, self.asked = seed, list[int]()
+
+    def batch(self, step: int) -> Batch:
+        self.asked.append(step)
+        x = torch.randn(BATCH, 3, generator=torch.Generator().manual_seed(1000 * self.seed + step))
+        return {"x": Field(x), "row": Field(torch.arange(BATCH))}
+
+
+def stage(steps: int, **more: Any) -> Stage:
+    return Stage(more.pop("data", Numbers()), Budget(steps * BATCH), BATCH, **more)
+
+
+def trial(steps: int, rate: float = 0.05) -> Trial:
+    return Trial(rate, Budget(steps * BATCH), 7, BATCH)
+
+
+def copied(method: nn.Module) -> dict[str, Tensor]:
+    return {k: v.detach().clone() for k, v in method.state_dict().items()}
+
+
+def changed(before: Mapping[str, Tensor], method: nn.Module) -> set[str]:
+    return {k for k, v in method.state_dict().items() if not torch.equal(v, before[k])}
+
+
+# Schedule
+
+
+def test_cosine_rises_in_a_line_and_falls_as_half_a_cosine() -> None:
+    at = cosine(0.2)
+    assert [at(0.0), at(0.05), at(0.1), at(0.2)] == pytest.approx([0, 0.25, 0.5, 1])
+    assert [at(0.4), at(0.6), at(0.8), at(1.0)] == pytest.approx(
+        [0.5 + math.sqrt(2) / 4, 0.5, 0.5 - math.sqrt(2) / 4, 0], abs=1e-12
+    )
+    assert cosine(0.0)(0.0) == 1 and cosine(0.0)(1.0) == 0
+
+
+def test_each_step_has_the_rate_of_its_place() -> None:
+    fit = Fit(Toy(), [stage(5, schedule=cosine(0.4))], trial(5, rate=2.0))
+    assert [s.rate for s in fit] == pytest.approx([1.0, 2.0, 1.5, 0.5, 0.0], abs=1e-12)
+
+
+def test_steps_count_over_stages() -> None:
+    streams = [Numbers(1), Numbers(2)]
+    stages = [stage(2, data=streams[0]), stage(3, data=streams[1])]
+    fit = Fit(Toy(), stages, trial(5))
+    assert fit.steps == 5
+    found = list(fit)
+    assert [(s.n, s.stage, s.samples) for s in found] == [(1, 0, 8), (2, 0, 16), (3, 1, 24), (4, 1, 32), (5, 1, 40)]
+    assert [s.asked for s in streams] == [[0, 1], [0, 1, 2]]
+    assert fit.method.after == 5  # type: ignore[attr-defined]
+    assert set(found[0].terms) == {"fit", "size"}
+
+
+def test_a_stream_that_is_a_function_is_asked_when_its_stage_begins() -> None:
+    seen: list[float] = []
+
+    def ask(method: Method) -> Numbers:
+        seen.append(float(method.scale.detach()))  # type: ignore[operator]
+        return Numbers()
+
+    method = Toy()
+    for step in Fit(method, [stage(2), stage(1, data=ask)], trial(3)):
+        if step.n < 3:
+            assert seen == []
+            before_second = float(method.scale.detach())
+    assert seen == [before_second]
+
+
+# Rates
+
+
+def multiples(rates: Mapping[str, float | None]) -> dict[str, tuple[float, float]]:
+    method = Toy()
+    names = {id(p): n for n, p in method.named_parameters()}
+    groups = rate_groups(method, rates, 0.25)
+    return {names[id(p)]: (g["multiple"], g["weight_decay"]) for g in groups for p in g["params"]}
+
+
+def test_the_longest_pattern_wins_and_none_freezes() -> None:
+    found = multiples({"": 1.0, "towers": 0.1, "towers.text": None, "head.*": 2.0, "head.bias": 3.0})
+    assert found == {
+        "scale": (1.0, 0.0), "towers.image.weight": (0.1, 0.25), "towers.image.bias": (0.1, 0.0),
+        "head.weight": (2.0, 0.25), "head.bias": (3.0, 0.0),
+    }  # fmt: skip
+
+
+def test_what_no_pattern_names_is_frozen() -> None:
+    assert set(multiples({"head": 1.0})) == {"head.weight", "head.bias"}
+
+
+@pytest.mark.parametrize("pattern", ["tower", "heads", "towers.tex", "Head"])
+def test_a_pattern_without_a_parameter_is_an_error_with_its_name(pattern: str) -> None:
+    with pytest.raises(SensoriumError, match=f"'{pattern}'"):
+        multiples({"": 1.0, pattern: None})
+
+
+def test_frozen_weights_stay_and_the_others_move_by_their_multiple() -> None:
+    method = Toy()
+    before = copied(method)
+    rates = {"": 1.0, "towers.text": None, "head": 0.0}
+    list(Fit(method, [stage(1, rates=rates, schedule=lambda _: 1.0, optim=AdamW(decay=0.0))], trial(1)))
+    moved = changed(before, method)
+    assert moved == {"towers.image.weight", "towers.image.bias", "scale"}
+    # The first step of Adam is the rate itself, whatever the gradient.
+    assert float(method.scale.detach()) == pytest.approx(1.5 - 0.05 * math.copysign(1, 1.5 - float(method.scale)), 1e-4)
+
+
+def test_a_later_stage_trains_what_an_earlier_one_froze() -> None:
+    method = Toy()
+    fit = iter(Fit(method, [stage(2, rates={"": 1.0, "towers": None}), stage(2)], trial(4)))
+    before = copied(method)
+    list(islice(fit, 2))
+    assert not any(k.startswith("towers") for k in changed(before, method))
+    list(fit)
+    assert changed(before, method) == set(before)
+
+
+def test_what_the_method_itself_froze_stays_frozen() -> None:
+    method = Toy()
+    method.towers["text"].requires_grad_(False)
+    before = copied(method)
+    list(Fit(method, [stage(1, rates={"": 1.0, "head": None}), stage(2)], trial(3)))
+    assert set(before) - changed(before, method) == {"towers.text.weight", "towers.text.bias"}
+
+
+# The update
+
+
+def by_hand(method: Toy, steps: int, t: Trial, optim: AdamW, clip: float, weights: Mapping[str, float]) -> None:
+    """AdamW written out: decoupled decay on matrices alone, clipped gradients, warm-up and cosine."""
+    stream, at = Numbers(), cosine(0.1)
+    first = {n: torch.zeros_like(p) for n, p in method.named_parameters()}
+    second = {n: torch.zeros_like(p) for n, p in method.named_parameters()}
+    for k in range(steps):
+        rate = t.rate * at((k + 1) / steps)
+        terms = method.losses(stream.batch(k), t.rng.at(k))
+        loss = sum(v * weights.get(n, 1.0) for n, v in terms.items())
+        assert isinstance(loss, Tensor)
+        names, params = zip(*method.named_parameters(), strict=True)
+        grads = torch.autograd.grad(loss, params)
+        norm = math.sqrt(sum(float(g.square().sum()) for g in grads))
+        with torch.no_grad():
+            for name, p, g in zip(names, params, grads, strict=True):
+                g = g * min(1.0, clip / (norm + 1e-6))
+                if p.ndim >= 2:
+                    p.mul_(1 - rate * optim.decay)
+                a, b = optim.betas
+                first[name] = a * first[name] + (1 - a) * g
+                second[name] = b * second[name] + (1 - b) * g * g
+                m, v = first[name] / (1 - a ** (k + 1)), second[name] / (1 - b ** (k + 1))
+                p.sub_(rate * m / (v.sqrt() + optim.eps))
+
+
+@pytest.mark.parametrize("clip", [0.5, 1e6])
+def test_the_loop_is_adamw(clip: float) -> None:
+    optim, weights = AdamW(betas=(0.8, 0.95), decay=0.3), {"size": 40.0}
+    ours, hand = Toy(), Toy()
+    start = copied(ours)
+    list(Fit(ours, [stage(6, optim=optim, clip=clip, weights=weights)], trial(6)))
+    by_hand(hand, 6, trial(6), optim, clip, weights)
+    for (name, a), b in zip(ours.named_parameters(), hand.parameters(), strict=True):
+        torch.testing.assert_close(a, b, atol=2e-6, rtol=0, msg=name)
+        assert not torch.allclose(a, start[name], atol=1e-3)
+
+
+def test_a_term_of_weight_zero_is_as_if_it_were_dropped() -> None:
+    weighed, dropped = Toy(), Toy(spoil=lambda terms, _: {"fit": terms["fit"]})
+    for method, weights in ((weighed, {"size": 0.0}), (dropped, {})):
+        list(Fit(method, [stage(3, weights=weights)], trial(3)))
+    assert not changed(copied(weighed), dropped)
+
+
+# What is not finite
+
+
+def bad_loss(value: float) -> Callable[[Terms, int], Terms]:
+    return lambda terms, step: {**terms, "size": terms["size"] * (value if step == 2 else 1)}
+
+
+def bad_gradient(terms: Terms, step: int) -> Terms:
+    # The square root of 0 is 0; its slope is infinite, and 0 times that is not a number.
+    return {**terms, "root": ((terms["fit"] * 0).sqrt() if step == 2 else terms["fit"] * 0)}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (bad_loss(math.nan), ("loss", "step 2", "size=nan")),
+        (bad_loss(math.inf), ("loss", "step 2", "size=inf")),
+        (bad_gradient, ("gradient", "step 2", "root=0", "fit=")),
+    ],
+    ids=["NaN", "infinite", "gradient"],
+)
+def test_what_is_not_finite_stops_before_the_step(spoil: Callable[[Terms, int], Terms], words: tuple[str, ...]) -> None:
+    method = Toy(spoil=spoil)
+    fit = Fit(method, [stage(5)], trial(5))
+    steps: Iterator[Step] = iter(fit)
+    assert [s.n for s in islice(steps, 2)] == [1, 2]
+    before = copied(method)
+    with pytest.raises(FloatingPointError) as stopped:
+        next(steps)
+    assert [w for w in words if w not in str(stopped.value)] == []
+    assert not changed(before, method) and method.after == 2 and fit.total == 2
+
+
+# Resuming
+
+
+def two_stages() -> list[Stage]:
+    return [stage(3, data=Numbers(1), rates={"": 1.0, "towers.text": 0.1}), stage(3, data=Numbers(2))]
+
+
+def run(method: Toy, fit: Fit, most: int = 20) -> list[Step]:
+    """At most `most` steps, so that a loop without end fails."""
+    return list(islice(iter(fit), most))
+
+
+def test_dropout_and_noise_depend_on_the_step_alone() -> None:
+    a, b = Toy(dropout=0.5), Toy(dropout=0.5)
+    run(a, Fit(a, two_stages(), trial(6)))
+    torch.manual_seed(1234)
+    for _ in Fit(b, two_stages(), trial(6)):
+        torch.rand(3)  # somebody else draws in between
+    assert not changed(copied(a), b)
+
+
+@pytest.mark.parametrize("k", range(1, 7))
+def test_resuming_equals_not_stopping(k: int) -> None:
+    whole = Toy(dropout=0.5)
+    steps = run(whole, Fit(whole, two_stages(), trial(6)))
+    assert len(steps) == 6
+
+    stopped = Toy(dropout=0.5)
+    fit = Fit(stopped, two_stages(), trial(6))
+    for step in fit:
+        if step.n == k:
+            break
+    state, weights = deepcopy(fit.state_dict()), copied(stopped)
+
+    resumed = Toy(dropout=0.5)
+    resumed.load_state_dict(weights)
+    again = Fit(resumed, two_stages(), trial(6))
+    again.load_state_dict(state)
+    rest = run(resumed, again)
+    assert [(s.n, s.stage, s.samples, s.rate, s.terms) for s in rest] == [
+        (s.n, s.stage, s.samples, s.rate, s.terms) for s in steps[k:]
+    ]
+    assert not changed(copied(whole), resumed)
+
+
+@pytest.mark.parametrize("k", range(1, 7))
+def test_a_fit_goes_on_where_its_loop_was_left(k: int) -> None:
+    whole, paused = Toy(), Toy()
+    run(whole, Fit(whole, two_stages(), trial(6)))
+    fit = Fit(paused, two_stages(), trial(6))
+    for step in fit:
+        if step.n == k:
+            break
+    assert [s.n for s in run(paused, fit)] == list(range(k + 1, 7))
+    assert not changed(copied(whole), paused)
+
+
+def test_resuming_without_the_optimiser_would_be_seen() -> None:
+    """The comparison above can fail: moments that start anew lead elsewhere."""
+    whole, other = Toy(), Toy()
+    run(whole, Fit(whole, two_stages(), trial(6)))
+    fit = Fit(other, two_stages(), trial(6))
+    next(iter(fit))
+    state = deepcopy(fit.state_dict())
+    state["optimiser"]["state"] = {}
+    again = Fit(other, two_stages(), trial(6))
+    again.load_state_dict(state)
+    run(other, again)
+    assert changed(copied(whole), other)
