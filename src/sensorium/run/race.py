@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from sensorium.blocks.towers.frozen import frozen_towers
-from sensorium.core import SensoriumError, cpu_seconds
+from sensorium.core import Ranks, SensoriumError, cpu_seconds
 from sensorium.data.dataset import Dataset
 from sensorium.data.split import auto_mode, overlap, split
 from sensorium.evals.ranking import chance
@@ -81,8 +81,14 @@ def dataset_of(job: Job) -> Dataset:
 
 
 def work(job: Job, folder: str, test: bool, keep: bool) -> None:
-    """One run in a worker process, which received names only."""
-    execute(job, dataset_of(job), Path(folder), test=test, keep=keep)
+    """One run in a worker process, which received names only. One that diverges is recorded as that."""
+    try:
+        execute(job, dataset_of(job), Path(folder), test=test, keep=keep)
+    except FloatingPointError as problem:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        cost = dict.fromkeys(("samples", "cpu_s", "parameters", "peak_mb", "total_cpu_s"), 0.0)
+        outcome = Outcome({}, {}, {"samples": [], "values": []}, cost, str(problem))
+        write_json(Path(folder) / "scores.json", vars(outcome))
 
 
 def available(data: Dataset, names: Sequence[str]) -> tuple[list[str], list[dict[str, str]]]:
@@ -159,6 +165,8 @@ class Race:
                 fields, tokenizer = fit_fields(self.data, parts.train, job.towers)
                 keys = keys_for({**module.NEEDS, **variants}, self.data.kinds)
                 method = build(module, job, fields)
+                if not isinstance(method, Ranks):
+                    raise SensoriumError(f"{name} has no `rank`, so it cannot race in {self.task.name}")
                 mark = (*keys, *(t.identity for t in frozen_towers(method).values()))
                 derived = any("/" in k for k in keys)
                 if (mark in seen and not derived) or not frozen_towers(method):
@@ -173,7 +181,11 @@ class Race:
         found = []
         for i, name in enumerate(self.names):
             self.progress("timing 20 steps of each entrant", i, len(self.names))
-            cost = timed(self.job(name, RATES[0], TRIAL_STEPS * self.settings.batch, TUNING_SEED), self.data)
+            try:
+                cost = timed(self.job(name, RATES[0], TRIAL_STEPS * self.settings.batch, TUNING_SEED), self.data)
+            except FloatingPointError as problem:
+                self.drop(name, str(problem))
+                continue
             self._timing += cost.total_s
             found.append(Entrant(name, cost.step_s > 0, cost.step_s, cost.fixed_s))
         self.progress("timing 20 steps of each entrant", len(self.names), len(self.names))
@@ -252,8 +264,15 @@ class Race:
         return best, grid
 
     def tuned(self, name: str, rate: float, samples: int) -> float:
-        """Validation score of a tuning run."""
-        return self.read(self.job(name, rate, samples, TUNING_SEED)).validation[self.task.primary]
+        """Validation score of a tuning run, minus infinity where it diverged."""
+        return self.read(self.job(name, rate, samples, TUNING_SEED)).validation.get(self.task.primary, -math.inf)
+
+    def drop(self, name: str, why: str) -> None:
+        """Say and keep why an entrant is out; a race without its baseline is none."""
+        if name == BASELINE:
+            raise SensoriumError(f"the baseline {BASELINE} did not finish: {why}")
+        self.left_out.append({"paper": name, "reason": why})
+        self.say(f"{label(name)} is out: {why}")
 
     def run(self) -> dict[str, Any]:
         """The whole race; returns the table and writes race.json, table.json and retrievals.json."""
@@ -265,10 +284,18 @@ class Race:
         seeds = range(self.settings.seeds)
         finals: dict[tuple[str, float], list[Job]] = {}
         for e in entrants:
-            for rate in grid if e.paper == BASELINE else (best.get(e.paper, 0.0),):
+            rates = [r for r in grid if self.tuned(e.paper, r, samples) > -math.inf] if e.trained else [0.0]
+            if not rates:
+                self.drop(e.paper, "diverged at every rate")
+            for rate in rates if e.paper == BASELINE or not e.trained else rates and [best[e.paper]]:
                 finals[e.paper, rate] = [self.job(e.paper, rate, samples if e.trained else 0, s) for s in seeds]
         # Seed by seed, so that a table of all entrants stands early and grows.
         self.run_all([Run(jobs[s], "final", True, s == 0) for s in seeds for jobs in finals.values()])
+        for (name, rate), jobs in list(finals.items()):
+            if failed := [j.seed for j in jobs if self.read(j).failed]:
+                del finals[name, rate]
+                if not any(n == name for n, _ in finals):
+                    self.drop(name, f"diverged at rate {rate:.2g} with seed {failed[0]}")
         table = judge({k: [Final(j, self.read(j), self.arm(j)) for j in jobs] for k, jobs in finals.items()})
         self.write(samples, grid, features_s, table)
         return table
@@ -379,6 +406,8 @@ class Run:
 
 def _line(run: Run, outcome: Outcome) -> str:
     shown, where = (outcome.test, "test") if run.test else (outcome.validation, "validation")
+    if outcome.failed:
+        return f"{run.purpose:<7}{label(run.job.paper):<18} rate {run.job.rate:.2g} diverged: {outcome.failed}"
     rate = f"rate {run.job.rate:.2g}" if run.job.samples else "no training"
     seed = "" if run.purpose == "tuning" else f" seed {run.job.seed}"
     score, cost = f"{where} R@1 {shown['r@1']:.3f}", f"{outcome.cost['cpu_s']:.1f} CPU-s"

@@ -20,7 +20,7 @@ from tokenizers import Tokenizer
 
 from sensorium.blocks.similarity import pool, unit
 from sensorium.blocks.towers.frozen import Frozen, frozen_towers, role_of
-from sensorium.core import Batch, Field, FieldInfo, Fields, Method, SensoriumError, Tokens
+from sensorium.core import Batch, Field, FieldInfo, Fields, Method, Ranks, SensoriumError, Tokens
 from sensorium.data.dataset import Dataset
 from sensorium.data.picture import fit as fitted
 from sensorium.data.split import look_alikes
@@ -56,12 +56,13 @@ class Timing:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run gave: scores on validation and, where asked, on test; the curve; the cost."""
+    """What a run gave: scores on validation and, where asked, on test; curve; cost; why it failed, if it did."""
 
     validation: dict[str, float]
     test: dict[str, float]
     curve: dict[str, list[float]]
     cost: dict[str, float]
+    failed: str = ""
 
 
 def key_of(job: Job, fingerprint: str) -> str:
@@ -81,7 +82,7 @@ def sought(data: Dataset, index: NDArray[np.int64], fresh: NDArray[np.bool_] | N
     )
 
 
-def with_variants(p: Plan, data: Dataset, index: NDArray[np.int64]) -> Plan:
+def with_variants(p: Plan, data: Dataset) -> Plan:
     """The plan with every text variant as a column, so that languages the method was not trained on are scored too."""
     missing = [k for k, kind in data.kinds.items() if kind == "text" and k not in p.rows.columns]
     towers = frozen_towers(p.method)
@@ -120,13 +121,15 @@ def execute(
     setup = meter.seconds
     fit = Fit(p.method, p.stages, job.trial, device)
     validation = p.rows.select(p.split.validation)
-    wanted = sought(data, p.split.validation)
+    # A method that cannot rank texts and images is trained all the same; it has no retrieval scores.
+    ranks = isinstance(p.method, Ranks) and {"image", "text"} <= set(p.rows.columns)
+    wanted = sought(data, p.split.validation) if ranks else None
     curve: dict[str, list[float]] = {"samples": [], "values": []}
     lines, aside = [], 0.0
     points = {max(1, round(fit.steps * (i + 1) / POINTS)) for i in range(POINTS)}
     for step in fit:
         lines.append(json.dumps(asdict(step)))
-        if step.n in points:
+        if step.n in points and wanted is not None:
             before = meter.seconds
             curve["samples"].append(step.samples)
             curve["values"].append(retrieval(p.method, validation, wanted, device).scores["r@1"])
@@ -140,14 +143,15 @@ def execute(
         "peak_mb": meter.peak_mb,
         "parameters": float(sum(q.numel() for q in p.method.parameters() if q.requires_grad)),
     }
-    p = with_variants(p, data, p.split.test)
-    final = retrieval(p.method, p.rows.select(p.split.validation), wanted, device).scores
-    tested = Scored({}, {})
-    if test:
+    final, tested = Scored({}, {}), Scored({}, {})
+    if wanted is not None:
+        p = with_variants(p, data)
+        final = retrieval(p.method, p.rows.select(p.split.validation), wanted, device)
+    if wanted is not None and test:
         what = sought(data, p.split.test, fresh_rows(p, data))
         tested = retrieval(p.method, p.rows.select(p.split.test), what, device)
     cost["total_cpu_s"] = meter.seconds
-    outcome = Outcome(final, tested.scores, curve, cost)
+    outcome = Outcome(final.scores, tested.scores, curve, cost)
     if folder is not None:
         _save(folder, p, data, outcome, tested, lines, fit, keep)
     return outcome
