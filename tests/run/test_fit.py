@@ -155,7 +155,7 @@ def test_frozen_weights_stay_and_the_others_move_by_their_multiple() -> None:
     moved = changed(before, method)
     assert moved == {"towers.image.weight", "towers.image.bias", "scale"}
     # The first step of Adam is the rate itself, whatever the gradient.
-    assert float(method.scale.detach()) == pytest.approx(1.5 - 0.05 * math.copysign(1, 1.5 - float(method.scale)), 1e-4)
+    assert float(method.scale.detach()) == pytest.approx(1.5 - 0.05 * math.copysign(1, 1.5 - float(method.scale.detach())), 1e-4)
 
 
 def test_a_later_stage_trains_what_an_earlier_one_froze() -> None:

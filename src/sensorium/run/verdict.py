@@ -115,7 +115,9 @@ def judge(finals: Mapping[Key, Sequence[Final]]) -> dict[str, Any]:
 
     base_keys = [k for k in finals if k[0] == BASELINE]
     reference = max(base_keys, key=lambda k: mean(k, "r@1"))
-    rows = [_row(key, outcomes[key]) | {"reference": key == reference} for key in finals]
+    rows = [
+        _row(key, outcomes[key]) | {"reference": key == reference, "run": finals[key][0].folder.name} for key in finals
+    ]
     tests: list[dict[str, Any]] = []
     for key, row in zip(finals, rows, strict=True):
         if key[0] == BASELINE:
