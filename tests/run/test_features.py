@@ -28,11 +28,11 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 class Counting:
     """A tower over content numbers that remembers every row it was run on."""
 
-    def __init__(self, identity: str = "toy-1", loads: int = 1) -> None:
+    def __init__(self, identity: str = "toy-1") -> None:
         self.seen: list[list[int]] = []
         self.tower = Frozen("text", identity, 4, self._load)
 
-    def _load(self) -> "Counting":
+    def _load(self) -> Counting:
         return self
 
     def __call__(self, value: Value) -> Tokens:
