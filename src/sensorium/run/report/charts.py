@@ -135,7 +135,9 @@ def _curves(race: Json, table: Json) -> dict[str, Any] | None:
     if not values:
         return None
     x = {"field": "samples", "type": "quantitative", "title": "samples seen", "axis": {"format": "~s"}}
-    colour = {"field": "entrant", "type": "nominal", "legend": {"title": None, "symbolLimit": 40}}
+    # The legend is drawn from the first layer, whose bands are nearly transparent.
+    legend = {"title": None, "symbolLimit": 40, "symbolOpacity": 1, "symbolType": "circle"}
+    colour = {"field": "entrant", "type": "nominal", "legend": legend}
 
     def y(field: str) -> dict[str, Any]:
         title = f"validation {_primary(race)['label']}"
@@ -168,7 +170,7 @@ def _cost(race: Json, table: Json) -> dict[str, Any]:
             "trained": "trained" if e["trained"] else "no training",
         }
         for e in table["entrants"]
-        if e["scores"].get(metric["name"], {}).get("mean") is not None
+        if e["scores"].get(metric["name"], {}).get("mean") is not None and (e.get("reference") or not e.get("baseline"))
     ]
     x = {
         "field": "cpu_s",
@@ -182,18 +184,22 @@ def _cost(race: Json, table: Json) -> dict[str, Any]:
         "title": f"test {metric['label']}",
         "scale": {"zero": False, "padding": 20},
     }
-    encoding = {
-        "x": x,
-        "y": y,
-        "color": {"field": "entrant", "type": "nominal", "legend": {"title": None, "symbolLimit": 40}},
-    }
-    shape = {"field": "trained", "type": "nominal", "legend": {"title": None}}
+    encoding = {"x": x, "y": y}
+    shape = {"field": "trained", "type": "nominal", "legend": {"title": None, "orient": "bottom"}}
     tip = [{"field": "entrant"}, {"field": "score", "format": ".3f"}, {"field": "cpu_s", "format": ".1f"}]
     return _chart(
         320,
         data={"values": values},
-        mark={"type": "point", "filled": True, "size": 130, "opacity": 0.9},
-        encoding={**encoding, "shape": shape, "tooltip": tip},
+        layer=[
+            {
+                "mark": {"type": "point", "filled": True, "size": 110, "opacity": 0.8},
+                "encoding": {**encoding, "shape": shape, "tooltip": tip},
+            },
+            {
+                "mark": {"type": "text", "align": "left", "dx": 9, "fontSize": 11},
+                "encoding": {**encoding, "text": {"field": "entrant"}},
+            },
+        ],
     )
 
 
