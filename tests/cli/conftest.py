@@ -75,3 +75,130 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def folder(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """120 coloured shapes with a caption in English and in French."""
     return shapes(tmp_path_factory.mktemp("data") / "shapes")
+
+
+MINE = '''"""Mine: CLIP with a temperature that starts at one."""
+
+from dataclasses import dataclass
+
+import torch
+
+from sensorium.blocks.two_tower import TwoTower, contrast, image_text
+from sensorium.core import Bases, Fields
+
+NEEDS = {"image": "image", "text": "text"}
+PARTS = {"a temperature that starts at one": "build"}
+CLAIMS = {}
+
+
+@dataclass(frozen=True)
+class Config:
+    """`dim` numbers per vector; `start` is the log of the first inverse temperature."""
+
+    dim: int = 32
+    start: float = 0.0
+
+
+def build(config: Config, fields: Fields, bases: Bases) -> TwoTower:
+    """Pooled towers, another temperature."""
+    method = TwoTower(image_text(bases), config.dim, terms=contrast, dropout=0.0)
+    method.log_scale.data = torch.tensor(config.start)
+    return method
+'''
+BLIND = '''"""Blind: embeds pictures alone."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from sensorium.blocks.similarity import pool, unit
+from sensorium.blocks.two_tower import by_cosine
+from sensorium.core import Method, Space, pooled
+
+NEEDS = {"image": "image"}
+PARTS, CLAIMS = {}, {}
+
+
+@dataclass(frozen=True)
+class Config:
+    """`dim` numbers per vector."""
+
+    dim: int = 16
+
+
+class Blind(Method):
+    """Spreads pictures over the sphere."""
+
+    def __init__(self, tower, dim):
+        super().__init__()
+        self.tower, self.head, self.spaces = tower, nn.Linear(tower.dim, dim), {"image": Space(dim)}
+
+    def losses(self, batch, rng):
+        return {"spread": -self.embed(batch, "image").x.std(0).mean()}
+
+    def embed(self, batch, of):
+        return pooled(unit(self.head(pool(self.tower(batch[of])))))
+
+    def rank(self, queries, items):
+        return by_cosine(self, queries, items)
+
+
+def build(config, fields, bases):
+    return Blind(bases.encoder("image"), config.dim)
+'''
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+Cli = Callable[..., Said]
+
+
+@pytest.fixture
+def cli(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """The command line in this process: words -> exit code, standard output, standard error."""
+
+    def run(*words: Any) -> Said:
+        capfd.readouterr()
+        code = call(monkeypatch, *words)
+        return Said(code, *capfd.readouterr())
+
+    return run
+
+
+def call(patch: pytest.MonkeyPatch, *words: Any) -> int:
+    """`main` with these words; a SystemExit becomes its code, anything else is raised."""
+    from sensorium.cli import main
+
+    patch.setattr(sys, "argv", ["sensorium", *map(str, words)])
+    try:
+        main()
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
+@pytest.fixture(scope="session")
+def papers(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of people's own papers: mine.py, blind.py (no text), lacks.py, broken.py."""
+    path = tmp_path_factory.mktemp("papers")
+    (path / "mine.py").write_text(MINE)
+    (path / "blind.py").write_text(BLIND)
+    (path / "lacks.py").write_text(MINE.replace("CLAIMS = {}\n", "").replace("NEEDS =", "NEED ="))
+    (path / "broken.py").write_text("def build(\n")
+    return path
+
+
+@pytest.fixture(scope="session")
+def trained(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of clip by the command line."""
+    out = tmp_path_factory.mktemp("runs") / "clip"
+    with pytest.MonkeyPatch.context() as patch:
+        assert call(patch, "train", "clip", folder, *TINY, "--samples", "64", "--out", out) == 0
+    return out

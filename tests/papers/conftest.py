@@ -21,8 +21,8 @@ COLOURS = {
 }  # fmt: skip
 PLACES = {
     "left": ("gauche", (2, 12)), "right": ("droite", (18, 12)), "top": ("haut", (10, 2)), "bottom": ("bas", (10, 20)),
-    "middle": ("milieu", (10, 12)), "corner": ("coin", (0, 0)), "edge": ("bord", (20, 22)), "centre": ("centre", (9, 9)),
-    "side": ("flanc", (1, 18)), "end": ("bout", (20, 1)),
+    "middle": ("milieu", (10, 12)), "corner": ("coin", (0, 0)), "edge": ("bord", (20, 22)), 
+    "centre": ("centre", (9, 9)), "side": ("flanc", (1, 18)), "end": ("bout", (20, 1)),
 }  # fmt: skip
 TWINS = 4
 """The last rows repeat the text of the first ones under other pictures, so that groups of two exist."""

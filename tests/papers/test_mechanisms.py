@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sensorium.blocks.two_tower import TwoTower
-from sensorium.core import Batch, Bases, Field, Rng, Tokens, Tower, Value
+from sensorium.core import Bases, Batch, Field, Rng, Tokens, Tower, Value
 from sensorium.run.load import paper
 
 WIDE, DIM, ROWS = 6, 8, 5
@@ -72,11 +72,13 @@ def normed(x: Array) -> Array:
 def vectors(model: TwoTower, t: Tokens, role: str) -> Array:
     """Head of each real token, their mean: [B DIM], not yet of length 1."""
     w, b = array(model.heads[role].last.weight), array(model.heads[role].last.bias)  # type: ignore[union-attr,arg-type]
-    x, mask = array(t.x), t.mask.numpy()
-    return np.stack([np.mean([w @ v + b for v, m in zip(row, real, strict=True) if m], 0) for row, real in zip(x, mask, strict=True)])  # fmt: skip
+    real = [array(row[mask]) for row, mask in zip(t.x, t.mask, strict=True)]
+    return np.stack([np.mean([w @ v + b for v in row], 0) for row in real])
 
 
-def nce(scores: Array, right: NDArray[np.bool_], extra: Array | None = None, real: NDArray[np.bool_] | None = None) -> float:  # fmt: skip
+def nce(
+    scores: Array, right: NDArray[np.bool_], extra: Array | None = None, real: NDArray[np.bool_] | None = None
+) -> float:
     """One direction of InfoNCE by loops: each positive against itself, its row's negatives and the extra columns."""
     rows = []
     for i, row in enumerate(scores):
@@ -84,7 +86,9 @@ def nce(scores: Array, right: NDArray[np.bool_], extra: Array | None = None, rea
         if extra is not None:
             assert real is not None
             wrong += [extra[i, j] for j in range(extra.shape[1]) if real[i, j]]
-        each = [-np.log(np.exp(row[j]) / (np.exp(row[j]) + np.exp(wrong).sum())) for j in range(len(row)) if right[i, j]]
+        each = [
+            -np.log(np.exp(row[j]) / (np.exp(row[j]) + np.exp(wrong).sum())) for j in range(len(row)) if right[i, j]
+        ]
         rows.append(np.mean(each))
     return float(np.mean(rows))
 

@@ -61,7 +61,7 @@ def sought(n: int = N, **more: Any) -> Sought:
     return Sought(**{"text": [f"t{k}" for k in range(n)], "image": list(range(n)), "variants": {}, **more})
 
 
-def right(wrong: Mapping[int, int] = {}) -> Tensor:  # noqa: B006
+def right(wrong: Mapping[int, int] = {}) -> Tensor:
     """The identity, except that text k prefers picture wrong[k] over its own."""
     table = torch.eye(N)
     for text, image in wrong.items():

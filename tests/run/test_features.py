@@ -189,8 +189,9 @@ def test_a_tower_is_opened_only_when_something_is_unseen() -> None:
     close(asked(counting, CONTENT), CONTENT)
 
 
-@pytest.mark.skipif(pretrained.ALL["efficientnet-lite0"].path() is None, reason="weights efficientnet-lite0 are not installed")  # fmt: skip
 def test_stored_features_of_a_real_tower_agree_with_the_tower() -> None:
+    if pretrained.ALL["efficientnet-lite0"].path() is None:
+        pytest.skip("weights efficientnet-lite0 are not installed")
     tower = pretrained.image_tower("tokens")
     draw = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (3, 3, tower.size, tower.size), generator=draw, dtype=torch.uint8)

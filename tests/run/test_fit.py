@@ -155,7 +155,9 @@ def test_frozen_weights_stay_and_the_others_move_by_their_multiple() -> None:
     moved = changed(before, method)
     assert moved == {"towers.image.weight", "towers.image.bias", "scale"}
     # The first step of Adam is the rate itself, whatever the gradient.
-    assert float(method.scale.detach()) == pytest.approx(1.5 - 0.05 * math.copysign(1, 1.5 - float(method.scale.detach())), 1e-4)
+    assert float(method.scale.detach()) == pytest.approx(
+        1.5 - 0.05 * math.copysign(1, 1.5 - float(method.scale.detach())), 1e-4
+    )
 
 
 def test_a_later_stage_trains_what_an_earlier_one_froze() -> None:
@@ -325,3 +327,11 @@ def test_resuming_without_the_optimiser_would_be_seen() -> None:
     again.load_state_dict(state)
     run(other, again)
     assert changed(copied(whole), other)
+
+
+def test_what_a_stage_froze_rests_in_eval_mode_and_wakes_with_the_next() -> None:
+    method = Toy()
+    modes = []
+    for _ in Fit(method, [stage(1, rates={"": 1.0, "towers": None}), stage(1)], trial(2)):
+        modes.append((method.towers["text"].training, method.head.training))
+    assert modes == [(False, True), (True, True)]

@@ -31,7 +31,8 @@ LOUD = Image.new("RGB", (32, 32), (255, 0, 255))
 
 
 def job(paper: str, towers: Mapping[str, str] = SCRATCH, **more: Any) -> Job:
-    return Job(**{"paper": paper, "data": "", "towers": towers, "rate": 1e-3, "samples": 36, "seed": 0, "batch": 12, **more})  # fmt: skip
+    settings = {"rate": 1e-3, "samples": 36, "seed": 0, "batch": 12, **more}
+    return Job(paper=paper, data="", towers=towers, **settings)
 
 
 def lone(data: Dataset, part: str) -> int:

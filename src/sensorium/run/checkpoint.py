@@ -28,30 +28,45 @@ def _sha(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def _manifest(files: dict[str, Any]) -> bytes:
+    """Names, sizes and checksums, and the checksum of these: a flipped bit in the manifest is found too."""
+    body = json.dumps(files, sort_keys=True)
+    return json.dumps({"files": files, "sha256": _sha(body.encode())}, sort_keys=True, indent=1).encode()
+
+
 def publish(folder: Path, files: dict[str, bytes]) -> None:
     """Write a folder of files whole or not at all: temporary name, fsync, checksummed manifest, rename, fsync."""
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    temporary, aside = (folder.with_name(f".{folder.name}.{what}") for what in (f"{os.getpid()}.tmp", "old"))
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    manifest = {name: {"sha256": _sha(data), "bytes": len(data)} for name, data in files.items()}
-    for name, data in {**files, "manifest.json": json.dumps(manifest, indent=1).encode()}.items():
+    entries = {name: {"sha256": _sha(data), "bytes": len(data)} for name, data in files.items()}
+    for name, data in {**files, "manifest.json": _manifest(entries)}.items():
         with open(temporary / name, "wb") as out:
             out.write(data)
             out.flush()
             os.fsync(out.fileno())
     _sync(temporary)
     if folder.exists():
-        shutil.rmtree(folder)
-    os.replace(temporary, folder)
+        shutil.rmtree(aside, ignore_errors=True)
+        folder.rename(aside)
+    try:
+        os.replace(temporary, folder)
+    except BaseException:
+        if aside.exists():
+            aside.rename(folder)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
     _sync(folder.parent)
 
 
 def verified(folder: Path) -> bool:
-    """Whether every file of the manifest is there with its checksum."""
+    """Whether the manifest is what was written and every file of it is there with its checksum."""
     try:
-        manifest = json.loads((folder / "manifest.json").read_text())
-        return all(_sha((folder / name).read_bytes()) == entry["sha256"] for name, entry in manifest.items())
-    except (OSError, ValueError, KeyError):
+        written = (folder / "manifest.json").read_bytes()
+        entries = json.loads(written)["files"]
+        whole = written == _manifest(entries) and bool(entries)
+        return whole and all(_sha((folder / name).read_bytes()) == entry["sha256"] for name, entry in entries.items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
 
@@ -83,6 +98,11 @@ def load_weights(module: Method, path: Path) -> None:
     missing = [k for k, v in module.state_dict().items() if v.numel() and k not in stored]
     if extra := sorted(set(stored) - set(module.state_dict())) or missing:
         raise SensoriumError(f"{path} does not fit this method: {extra[0]!r} is missing or unknown")
+    for name, value in module.state_dict().items():
+        if name in stored and value.shape != stored[name].shape:
+            raise SensoriumError(
+                f"{path} does not fit this method: {name!r} is {list(stored[name].shape)}, expected {list(value.shape)}"
+            )
     module.load_state_dict(stored, strict=False)
 
 

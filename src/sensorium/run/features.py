@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+import xxhash
 from numpy.typing import NDArray
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
@@ -32,16 +31,22 @@ def _parts(identity: str) -> list[Path]:
     return [p for p in (shipped, *sorted(folder.glob("*.safetensors"))) if p.is_file()]
 
 
-def _usable(path: Path) -> bool:
-    """A part whose header fits its size; a torn or tampered one is computed again."""
+def _sum(keys: Tensor, x: Tensor, lengths: Tensor) -> str:
+    digest = xxhash.xxh3_128()
+    for tensor in (keys, x.view(torch.int16), lengths.to(torch.int32)):
+        digest.update(tensor.contiguous().numpy().data)
+    return digest.hexdigest()
+
+
+def _part(path: Path) -> tuple[Tensor, Tensor, Tensor] | None:
+    """keys, x, lengths of a stored part; None where it is torn or tampered with, so that it is computed again."""
     try:
-        with open(path, "rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            header = json.loads(file.read(length))
-        ends = [v["data_offsets"][1] for k, v in header.items() if k != "__metadata__"]
-        return bool(path.stat().st_size == 8 + length + max(ends))
-    except (OSError, ValueError, KeyError, struct.error):
-        return False
+        with safe_open(path, "pt") as part:
+            keys, x, lengths = (part.get_tensor(name) for name in ("keys", "x", "length"))
+            whole = (part.metadata() or {}).get("xxh3") == _sum(keys, x, lengths)
+    except (OSError, SafetensorError, RuntimeError):
+        return None
+    return (keys, x, lengths) if whole else None
 
 
 def _lookup(identity: str, keys: NDArray[np.uint64]) -> tuple[Tensor | None, Tensor, NDArray[np.bool_]]:
@@ -49,17 +54,16 @@ def _lookup(identity: str, keys: NDArray[np.uint64]) -> tuple[Tensor | None, Ten
     found = np.zeros(len(keys), dtype=bool)
     pieces: list[tuple[NDArray[np.int64], Tensor, Tensor]] = []
     for path in _parts(identity):
-        if not _usable(path):
+        if (part := _part(path)) is None:
             continue
-        with safe_open(path, "pt") as part:
-            stored = part.get_tensor("keys").numpy().view(np.uint64)
-            order = np.argsort(stored)
-            at = np.searchsorted(stored, keys, sorter=order).clip(max=len(stored) - 1)
-            hit = (stored[order[at]] == keys) & ~found
-            if hit.any():
-                rows = torch.from_numpy(order[at[hit]])
-                pieces.append((np.flatnonzero(hit), part.get_tensor("x")[rows], part.get_tensor("length")[rows].long()))
-                found |= hit
+        stored = part[0].numpy().view(np.uint64)
+        order = np.argsort(stored)
+        at = np.searchsorted(stored, keys, sorter=order).clip(max=len(stored) - 1)
+        hit = (stored[order[at]] == keys) & ~found
+        if hit.any():
+            rows = torch.from_numpy(order[at[hit]])
+            pieces.append((np.flatnonzero(hit), part[1][rows], part[2][rows].long()))
+            found |= hit
     if not pieces:
         return None, torch.zeros(len(keys), dtype=torch.int64), found
     widest = max(x.shape[1] for _, x, _ in pieces)
@@ -92,8 +96,9 @@ def compute(tower: Frozen, read: Read, positions: Sequence[int], say: Progress |
 
 def pack(keys: NDArray[np.uint64], x: Tensor, lengths: Tensor) -> bytes:
     """The bytes of one stored part."""
-    stored = torch.from_numpy(keys.view(np.int64).copy())
-    return save({"keys": stored, "x": x.contiguous(), "length": lengths.to(torch.int32)})
+    stored, lengths = torch.from_numpy(keys.view(np.int64).copy()), lengths.to(torch.int32)
+    tensors = {"keys": stored, "x": x.contiguous(), "length": lengths}
+    return save(tensors, {"xxh3": _sum(stored, x, lengths)})
 
 
 def features(tower: Frozen, keys: NDArray[np.uint64], read: Read, say: Progress | None = None) -> Tokens:

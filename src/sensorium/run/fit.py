@@ -97,6 +97,9 @@ class Fit:
         self.method, self.stages, self.trial = method, stages, trial
         self.device = device or torch.device("cpu")
         self.stage = self.step = self.total = self.samples = 0
+        # What the method itself froze stays frozen; a stage freezes for itself alone.
+        self._trainable = {name for name, p in method.named_parameters() if p.requires_grad}
+        self._still: list[nn.Module] = []
         self._optimiser: torch.optim.Optimizer | None = None
         self._stream: Stream | None = None
 
@@ -105,9 +108,18 @@ class Fit:
         """Steps of all stages together."""
         return sum(s.budget.steps(s.batch) for s in self.stages)
 
+    def _stopped(self, module: nn.Module) -> bool:
+        """Whether this stage froze every weight of a module: then its dropout and running statistics rest too."""
+        ours = {id(p) for name, p in self.method.named_parameters() if name in self._trainable}
+        weights = list(module.parameters())
+        return bool(weights) and all(id(p) in ours and not p.requires_grad for p in weights)
+
     def _begin(self) -> None:
         stage = self.stages[self.stage]
+        for name, parameter in self.method.named_parameters():
+            parameter.requires_grad_(name in self._trainable)
         groups = rate_groups(self.method, stage.rates, stage.optim.decay)
+        self._still = [m for m in self.method.modules() if self._stopped(m)]
         self._optimiser = torch.optim.AdamW(groups, lr=self.trial.rate, betas=stage.optim.betas, eps=stage.optim.eps)
         data = stage.data
         self._stream = data if hasattr(data, "batch") else data(self.method)
@@ -117,9 +129,11 @@ class Fit:
         while self.stage < len(self.stages):
             if self._optimiser is None:
                 self._begin()
-            yield self._one(start)
+            done = self._one(start)
+            # Before the yield: whoever stops here must find a state that goes on with the next step.
             if self.step == self.stages[self.stage].budget.steps(self.stages[self.stage].batch):
                 self.stage, self.step, self._optimiser = self.stage + 1, 0, None
+            yield done
 
     def _one(self, start: float) -> Step:
         assert self._optimiser is not None and self._stream is not None
@@ -131,18 +145,18 @@ class Fit:
         torch.manual_seed(derive(self.trial.seed, "step", self.total))
         batch: Batch = {k: v.to(self.device) for k, v in self._stream.batch(self.step).items()}
         method.train()
+        for module in self._still:
+            module.eval()
         terms = method(batch, self.trial.rng.at(self.total))
         loss = torch.stack([v * stage.weights.get(k, 1.0) for k, v in terms.items()]).sum()
+        named = ", ".join(f"{k}={float(v.detach()):g}" for k, v in terms.items())
         if not torch.isfinite(loss):
-            named = ", ".join(f"{k}={float(v):g}" for k, v in terms.items())
             raise FloatingPointError(f"loss is not finite at step {self.total} ({named}, rate {rate:g})")
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_([p for g in self._optimiser.param_groups for p in g["params"]], stage.clip)
         if not torch.isfinite(norm):
-            raise FloatingPointError(
-                f"gradient is not finite at step {self.total} (loss {float(loss):g}, rate {rate:g})"
-            )
+            raise FloatingPointError(f"gradient is not finite at step {self.total} ({named}, rate {rate:g})")
         self._optimiser.step()
         method.after_step(batch)
         self.step, self.total = self.step + 1, self.total + 1

@@ -94,17 +94,25 @@ def config(module: Paper, settings: Mapping[str, Any]) -> Any:
 
 
 def _typed(name: str, value: Any, default: Any) -> Any:
+    """`value` as the type of `default`; texts are read, a number that would lose something is refused."""
     try:
-        if isinstance(default, bool) and isinstance(value, str):
-            return {"true": True, "false": False}[value.lower()]
         if isinstance(default, tuple):
-            parts = value.split(",") if isinstance(value, str) else value
-            return tuple(type(default[0])(p) for p in parts)
-        if isinstance(default, int | float | str) and not isinstance(default, bool):
-            return type(default)(value)
-    except (ValueError, KeyError):
+            parts = value.split(",") if isinstance(value, str) else list(value)
+            return tuple(_scalar(p, default[0]) for p in parts)
+        return _scalar(value, default)
+    except (ValueError, KeyError, TypeError):
         raise SensoriumError(f"setting {name}={value!r} is not of type {type(default).__name__}") from None
-    return value
+
+
+def _scalar(value: Any, default: Any) -> Any:
+    if isinstance(default, bool):
+        return {"true": True, "false": False}[str(value).lower()]
+    if not isinstance(default, int | float | str):
+        return value
+    read = type(default)(value)
+    if not isinstance(value, str) and read != value:
+        raise ValueError
+    return read
 
 
 def attribute(name: str) -> Any:

@@ -199,7 +199,8 @@ def plan(job: Job, data: Dataset, say: Progress | None = None) -> Plan:
     )
     train = rows.select(parts.train)
     method.eval()
-    method.solve(train.batches(512))
+    with torch.no_grad():
+        method.solve(train.batches(512))
     rows = frozen_columns(method, rows)
     train = rows.select(parts.train)
     settings = config(module, job.config)
