@@ -192,9 +192,7 @@ def test_a_race_of_what_cannot_rank_words(folder: Path, papers: Path, cli: Cli, 
     assert inside(tmp_path) == {}
 
 
-def test_weights_that_are_missing(
-    folder: Path, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_weights_that_are_missing(folder: Path, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from sensorium.lab import bases, pretrained
 
     monkeypatch.setattr(pretrained.Weights, "path", lambda self: None)

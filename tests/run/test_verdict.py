@@ -88,3 +88,12 @@ def test_null_entrants_are_rarely_called_different(tmp_path: Path) -> None:
         filip = next(e for e in table["entrants"] if e["label"] == "filip")
         decided += filip["differences"]["r@1"]["verdict"] != "undecided"
     assert decided <= 3
+
+
+def test_two_seeds_decide_nothing(tmp_path: Path) -> None:
+    finals = {
+        ("baseline/clip", 0.003): _finals(tmp_path, "baseline/clip", 0.003, 0.2, 0)[:2],
+        ("filip", 0.003): _finals(tmp_path, "filip", 0.003, 0.9, 200)[:2],
+    }
+    filip = next(e for e in judge(finals)["entrants"] if e["label"] == "filip")
+    assert filip["differences"]["r@1"]["verdict"] == "undecided"

@@ -9,7 +9,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from multiprocessing import get_context
@@ -275,7 +275,16 @@ class Race:
         self.say(f"{label(name)} is out: {why}")
 
     def run(self) -> dict[str, Any]:
-        """The whole race; returns the table and writes race.json, table.json and retrievals.json."""
+        """The whole race; returns the table and writes race.json, table.json and retrievals.json. One that is refused
+        leaves no folder behind."""
+        try:
+            return self._run()
+        except SensoriumError:
+            with suppress(OSError):
+                self.out.rmdir()
+            raise
+
+    def _run(self) -> dict[str, Any]:
         self.announce()
         features_s = self.warm()
         entrants = self.timed()
@@ -314,8 +323,6 @@ class Race:
                 )
         elif any(folder.iterdir()):
             raise SensoriumError(f"{folder} is not empty and holds no race; give --out a new folder")
-        else:
-            write_json(path, mine)
 
     def announce(self) -> None:
         """What races and who stays out."""
@@ -338,6 +345,7 @@ class Race:
         runs = sum(self.runs_of(e, len(RATES)) for e in entrants)
         costs = {e.paper: {"step_s": e.step_s, "fixed_s": e.fixed_s} for e in entrants}
         write_json(path, {"samples": samples, "timed": costs})
+        write_json(self.out / "settings.json", json.loads(json.dumps(vars(self.settings))))
         self.say(f"budget {self.settings.budget} of CPU time = {samples:,} samples for each of up to {runs} runs")
         return samples
 

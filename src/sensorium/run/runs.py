@@ -141,7 +141,7 @@ def execute(
         "cpu_s": meter.seconds - aside,
         "setup_s": setup,
         "peak_mb": meter.peak_mb,
-        "parameters": float(sum(q.numel() for q in p.method.parameters() if q.requires_grad)),
+        "parameters": float(sum(q.numel() for q in p.method.parameters() if q.requires_grad)) if fit.steps else 0.0,
     }
     final, tested = Scored({}, {}), Scored({}, {})
     if wanted is not None:

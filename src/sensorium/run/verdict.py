@@ -23,6 +23,8 @@ from .runs import Outcome
 BASELINE = "baseline/clip"
 LEVEL = 0.98
 """Of the t interval over seeds."""
+FEWEST_SEEDS = 3
+"""Below this nothing is called better or worse."""
 UNSHOWN = ("r@5", "mrr")
 Key = tuple[str, float]
 """A paper and its rate."""
@@ -97,7 +99,8 @@ def _difference(ours: Sequence[Final], base: Sequence[Final], metric: str) -> di
         "verdict": "undecided",
     }
     items = [(a.items(), b.items()) for a, b in zip(ours, base, strict=True)]
-    if all(metric in a and metric in b for a, b in items):
+    # Two seeds that happen to differ by the same amount would make an interval of no width.
+    if len(pairs) >= FEWEST_SEEDS and all(metric in a and metric in b for a, b in items):
         values = np.concatenate([a[metric] - b[metric] for a, b in items])
         clusters = np.concatenate([a["group"] for a, _ in items])
         real = ~np.isnan(values)
