@@ -48,7 +48,8 @@ def test_status_follows_the_file() -> None:
     assert filip is not None
     assert (filip.path, filip.n > 0, filip.needs) == ("papers/align/filip.py", True, {"image": "image", "text": "text"})
     for row in catalogue.rows():
-        expected = "planned" if not row.path else f"partial: {row.partial}" if row.partial else "complete"
+        missing = "; ".join(part for part in (row.partial, "claim not measured") if part)
+        expected = "planned" if not row.path else "baseline" if row.kind == "baseline" else f"partial: {missing}"
         assert row.status == expected
         assert bool(row.parts) == bool(row.path)
 

@@ -56,8 +56,16 @@ def train(
     temporary one."""
     data = Dataset(data) if isinstance(data, str) else data
     name = resolve(paper)
+    if not (math.isfinite(rate) and rate > 0):
+        raise SensoriumError(f"rate {rate:g}; expected a positive number, such as 0.001")
+    if samples < 0 or batch < 2:
+        raise SensoriumError(f"samples {samples}, batch {batch}; expected at least 0 samples and 2 rows per step")
+    if split not in ("given", "redrawn"):
+        raise SensoriumError(f"split {split!r}; expected given or redrawn")
     settings_of(paper_of(name), config or {})
     folder = Path(out) if out is not None else Path(mkdtemp(prefix="sensorium-")) / label(name)
+    if folder.exists() and any(folder.iterdir()):
+        raise SensoriumError(f"{folder} is not empty; give out a new folder")
     job = Job(
         name,
         str(data.path),
@@ -84,8 +92,11 @@ def train(
     def watch(step: Step, total: int) -> None:
         progress("train", step.n, total)
 
-    outcome = execute(job, data, folder, say=progress, watch=watch)
-    shown = ", ".join(f"{k} {v:.3f}" for k, v in outcome.test.items() if k in ("r@1", "r@10"))
+    try:
+        outcome = execute(job, data, folder, say=progress, watch=watch)
+    except FloatingPointError as problem:
+        raise SensoriumError(f"{label(name)} diverged: {problem}; a smaller rate may help") from None
+    shown = ", ".join(f"{k} {v:.3f}" for k, v in outcome.test.items() if k in ("r@1", "r@10")) or "has no score to give"
     say(
         f"{label(name)}: test {shown}; {outcome.cost['cpu_s']:.1f} CPU-s, "
         f"{int(outcome.cost['parameters']):,} parameters trained"

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+UNMEASURED = "claim not measured"
+"""Of every paper until the laboratory has a ledger."""
 INDEX = Path(__file__).with_name("index.json")
 
 
@@ -39,10 +41,12 @@ class Row:
 
     @property
     def status(self) -> str:
-        """A row without a file is "planned"; else "partial: what is missing", or "complete" where nothing is."""
+        """A row without a file is "planned", a baseline "baseline"; else "partial:" and what is missing."""
         if not self.path:
             return "planned"
-        return f"partial: {self.partial}" if self.partial else "complete"
+        if self.kind == "baseline":
+            return "baseline"
+        return "partial: " + "; ".join(part for part in (self.partial, UNMEASURED) if part)
 
 
 @cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from cyclopts import App
+from cyclopts import App, CycloptsError
 
 from sensorium import __version__
 
@@ -26,6 +26,7 @@ def app() -> App:
     main = App(
         name="sensorium",
         version=__version__,
+        suppress_keyboard_interrupt=False,
         help="Published ideas of multimodal learning as interchangeable parts: train, race, search.",
     )
     for name, (target, about) in COMMANDS.items():
@@ -42,7 +43,9 @@ def fail(line: str) -> int:
 def main() -> None:
     """Entry point. Bad input is one line and exit code 2; an interrupt says how to go on."""
     try:
-        app()(exit_on_error=True)
+        app()(exit_on_error=False, print_error=False)
+    except CycloptsError as problem:
+        sys.exit(fail(str(problem)))
     except KeyboardInterrupt:
         print("sensorium: stopped; finished runs are kept, the same command continues", file=sys.stderr)
         sys.exit(130)

@@ -88,8 +88,6 @@ def show(slug: str) -> None:
 
 EXTRAS = {
     "transformers": ("real text towers", "pip install 'sensorium[pretrained]'"),
-    "lancedb": ("a search index on disk", "pip install 'sensorium[search]'"),
-    "fastapi": ("the server and the board", "pip install 'sensorium[serve]'"),
 }
 
 

@@ -91,15 +91,21 @@ def work(job: Job, folder: str, test: bool, keep: bool) -> None:
         write_json(Path(folder) / "scores.json", vars(outcome))
 
 
-def available(data: Dataset, names: Sequence[str]) -> tuple[list[str], list[dict[str, str]]]:
-    """Entrants whose needs the data meets, and why the others stay out."""
+def available(data: Dataset, names: Sequence[str], roles: Sequence[str]) -> tuple[list[str], list[dict[str, str]]]:
+    """Entrants whose needs the data meets, and why the others stay out. One that does not take the task's `roles` stays
+    out; where it was named, that is an error."""
     chosen = [resolve(n) for n in names] if names else sorted(papers())
     if BASELINE not in chosen:
         chosen.insert(0, BASELINE)
     chosen.sort(key=lambda n: (n != BASELINE, not n.startswith("baseline/"), n))
     inside, out = [], []
     for name in dict.fromkeys(chosen):
-        why = unmet(paper(name).NEEDS, data.kinds)
+        needs = paper(name).NEEDS
+        why = unmet(needs, data.kinds)
+        if missing := [r for r in roles if r not in needs]:
+            why = f"takes no {' and no '.join(missing)}, so it cannot race here"
+            if names:
+                raise SensoriumError(f"{name} {why}")
         if why is None:
             inside.append(name)
         else:
@@ -125,7 +131,7 @@ class Race:
             raise SensoriumError(f"task {self.task.name} {why}")
         mode, self.why_split = auto_mode(self.data)
         self.mode = mode if settings.split == "auto" else settings.split
-        self.names, self.left_out = available(self.data, settings.papers)
+        self.names, self.left_out = available(self.data, settings.papers, self.task.needs)
         self._timing = 0.0
         self._spent: dict[Path, float] = {}
 
@@ -195,9 +201,8 @@ class Race:
         """Runs an entrant takes in all, one extension of the grid included."""
         if not entrant.trained:
             return self.settings.seeds
-        if entrant.paper == BASELINE:
-            return 1 + (rates + 1) * self.settings.seeds
-        return rates + 1 + self.settings.seeds
+        finals = (rates + 1) * self.settings.seeds if entrant.paper == BASELINE else self.settings.seeds
+        return rates + 1 + finals
 
     def afford(self, entrants: Sequence[Entrant]) -> int:
         """Samples per run that the budget pays for; too small a budget is refused with the smallest that would do."""

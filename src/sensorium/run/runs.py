@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import shutil
@@ -212,8 +211,8 @@ def _save(
             temporary / "checkpoints" / str(fit.total),
             {"model.safetensors": weights(p.method), "state.json": to_json(state)},
         )
-    with contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(folder)
+    if folder.exists():
+        folder.rmdir()  # an empty folder may be taken; what is in one is never cleared
     temporary.rename(folder)
 
 
@@ -297,8 +296,12 @@ def load(path: str | Path, trust_code: bool = False) -> Model:
         raise SensoriumError(f"{path} is not a run: it has no run.json") from None
     except ValueError:
         raise SensoriumError(f"{folder / 'run.json'} is not readable JSON") from None
+    if not isinstance(record, dict):
+        raise SensoriumError(f"{folder / 'run.json'} is not the record of a run")
     if record.get("format") != FORMAT:
         raise SensoriumError(f"{path} has format {record.get('format')!r}; this version reads format {FORMAT}")
+    if missing := [k for k in ("job", "paper", "source", "fields") if k not in record]:
+        raise SensoriumError(f"{folder / 'run.json'} is not the record of a run: it has no {missing[0]!r}")
     name = record["paper"]
     if name.endswith(".py") and not (Path(name).is_file() and source_hash(name) == record["source"]):
         if not trust_code:
@@ -306,8 +309,11 @@ def load(path: str | Path, trust_code: bool = False) -> Model:
                 f"{path} was trained from {name}, which is missing or changed here; --trust-code runs its copy"
             )
         name = str(folder / "paper.py")
-    job = Job(**(record["job"] | {"paper": name}))
-    fields = {k: _field(v) for k, v in record["fields"].items()}
+    try:
+        job = Job(**(record["job"] | {"paper": name, "start": ""}))
+        fields = {k: _field(v) for k, v in record["fields"].items()}
+    except (TypeError, AttributeError) as problem:
+        raise SensoriumError(f"{folder / 'run.json'} is not the record of a run: {problem}") from None
     method = build(paper(name), job, fields)
     load_weights(method, newest(folder) / "model.safetensors")
     tokenizer = folder / "tokenizer.json"
