@@ -43,7 +43,7 @@ def fail(line: str) -> int:
 def main() -> None:
     """Entry point. Bad input is one line and exit code 2; an interrupt says how to go on."""
     try:
-        app()(exit_on_error=False, print_error=False)
+        app()(sys.argv[1:], exit_on_error=False, print_error=False)
     except CycloptsError as problem:
         sys.exit(fail(str(problem)))
     except KeyboardInterrupt:

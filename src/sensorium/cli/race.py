@@ -147,10 +147,11 @@ def demo(*, budget: str = "8m", seeds: int = 5, out: Path = Path("demo-race"), w
     print(
         "filip is left out: late interaction costs some twenty times a pooled head here (add it with sensorium race).\n"
     )
-    race(str(STARTER), papers=ENTRANTS, budget=budget, seeds=seeds, out=out, workers=workers)
+    starter = STARTER.relative_to(Path.cwd()) if STARTER.is_relative_to(Path.cwd()) else STARTER
+    race(str(starter), papers=ENTRANTS, budget=budget, seeds=seeds, out=out, workers=workers)
     print("\nThe best run searches all pictograms. Most of these it saw in training: they are marked, and flatter it.")
     for query in QUERIES:
-        search(str(out / "best"), str(STARTER), query, top=5)
+        search(str(out / "best"), str(starter), query, top=5)
     print(
         "\nTopics work; colours, numbers and emotions mostly do not: a nearly linear map over pooled features cannot\n"
         "tell which thing is red. French works where its words look like English ones: the text tower reads English."

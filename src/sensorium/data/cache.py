@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import mkstemp
+from secrets import token_hex
 
 from sensorium.core import SensoriumError
 
@@ -26,9 +26,8 @@ def replacing(path: Path) -> Iterator[Path]:
     tmp: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = mkstemp(dir=path.parent, prefix=f".{path.name[:80]}.", suffix=".tmp")
-        os.close(handle)
-        tmp = Path(name)
+        tmp = path.with_name(f".{path.name[:80]}.{os.getpid()}.{token_hex(4)}.tmp")
+        tmp.touch(exist_ok=False)  # not mkstemp: results are for others to read, as far as the umask lets them
         yield tmp
         _fsync(tmp)
         os.replace(tmp, path)

@@ -183,7 +183,14 @@ class Race:
 
     def timed(self) -> list[Entrant]:
         """Time 20 steps, set-up and scoring of every entrant. A fixed 20 steps of the baseline alone would let a dearer
-        entrant overrun the budget."""
+        entrant overrun the budget. A race that goes on keeps its timings."""
+        path = self.out / "plan.json"
+        if path.is_file():
+            stored = json.loads(path.read_text())
+            self._timing = stored["timing_s"]
+            for name in [n for n in self.names if n not in stored["timed"]]:
+                self.drop(name, "it diverged when it was timed")
+            return [Entrant(n, c["step_s"] > 0, **c) for n, c in stored["timed"].items()]
         found = []
         for i, name in enumerate(self.names):
             self.progress("timing 20 steps of each entrant", i, len(self.names))
@@ -228,7 +235,7 @@ class Race:
         runs = list({self.arm(r.job): r for r in runs}.values())
         pending = [r for r in runs if not (self.arm(r.job) / "scores.json").is_file()]
         done = len(runs) - len(pending)
-        if done:
+        if done and not self._spent:
             self.say(f"{done} of {len(runs)} runs were finished before")
         with _pool(min(self.settings.workers, len(pending))) as pool:
             waiting: dict[Future[None], Run] = {
@@ -349,8 +356,9 @@ class Race:
         samples = self.afford(entrants)
         runs = sum(self.runs_of(e, len(RATES)) for e in entrants)
         costs = {e.paper: {"step_s": e.step_s, "fixed_s": e.fixed_s} for e in entrants}
-        write_json(path, {"samples": samples, "timed": costs})
+        # Settings first: a race killed between the two is still known as this one.
         write_json(self.out / "settings.json", json.loads(json.dumps(vars(self.settings))))
+        write_json(path, {"samples": samples, "timed": costs, "timing_s": self._timing})
         self.say(f"budget {self.settings.budget} of CPU time = {samples:,} samples for each of up to {runs} runs")
         return samples
 

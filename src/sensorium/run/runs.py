@@ -277,7 +277,8 @@ class Model:
     @torch.no_grad()
     def rank(self, queries: Batch, items: Batch) -> torch.Tensor:
         """Scores [Q I] on the CPU."""
-        scores: torch.Tensor = self.method.rank(queries, items)  # type: ignore[operator]
+        q, i = ({k: v.to(self.device) for k, v in side.items()} for side in (queries, items))
+        scores: torch.Tensor = self.method.rank(q, i)  # type: ignore[operator]
         return scores.cpu()
 
 
