@@ -19,6 +19,7 @@ from typing import Any
 from sensorium.blocks.towers.frozen import frozen_towers
 from sensorium.core import Ranks, SensoriumError, cpu_seconds
 from sensorium.data.dataset import Dataset
+from sensorium.data.derive import negatives
 from sensorium.data.split import auto_mode, overlap, split
 from sensorium.evals.ranking import chance
 from sensorium.evals.retrieval import relevance
@@ -170,6 +171,10 @@ class Race:
                 job = self.job(name, 1e-3, 1, seed)
                 fields, tokenizer = fit_fields(self.data, parts.train, job.towers)
                 keys = keys_for({**module.NEEDS, **variants}, self.data.kinds)
+                if "text/negative" in keys and not any(negatives(self.data.texts("text"), parts.train.tolist())):
+                    self.names.remove(name)
+                    self.drop(name, "no caption here has a word that could be swapped for a negative one")
+                    break
                 method = build(module, job, fields)
                 if not isinstance(method, Ranks):
                     raise SensoriumError(f"{name} has no `rank`, so it cannot race in {self.task.name}")
