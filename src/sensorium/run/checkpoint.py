@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from sensorium.core import Method, SensoriumError
+from sensorium.data.cache import write_atomic
 
 
 def _sync(path: Path) -> None:
@@ -123,10 +124,4 @@ def _finite(value: Any) -> Any:
 
 def write_json(path: Path, value: Any) -> None:
     """One file, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with open(temporary, "wb") as out:
-        out.write(to_json(value))
-        out.flush()
-        os.fsync(out.fileno())
-    os.replace(temporary, path)
-    _sync(path.parent)
+    write_atomic(path, to_json(value))
