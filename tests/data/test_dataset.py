@@ -16,7 +16,7 @@ from PIL import Image
 from sensorium.core import SensoriumError
 from sensorium.data.cache import home
 from sensorium.data.dataset import Dataset, Limits
-from sensorium.data.picture import load
+from sensorium.data.media.image import load
 
 from .conftest import folder, png
 

@@ -14,7 +14,7 @@ import sensorium.lab.pretrained as pretrained
 from sensorium.blocks.towers.frozen import Frozen, Reduced
 from sensorium.core import Field, FieldInfo, SensoriumError, Tokens
 from sensorium.data.dataset import Dataset
-from sensorium.data.picture import fit
+from sensorium.data.media.image import fit
 from sensorium.lab.bases import choose, open_bases
 from sensorium.run.features import SHIPPED
 

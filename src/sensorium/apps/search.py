@@ -11,7 +11,8 @@ from PIL import Image
 
 from sensorium.core import SensoriumError
 from sensorium.data.dataset import Dataset, Limits
-from sensorium.data.picture import Refused, load
+from sensorium.data.limits import Refused
+from sensorium.data.media.image import load
 from sensorium.run.examples import thumb
 from sensorium.run.features import Progress
 from sensorium.run.runs import Model

@@ -17,10 +17,11 @@ from sensorium.core import SensoriumError, nearest
 
 from .cache import home, replacing, write_atomic
 from .groups import union
-from .picture import Refused, check, find, fit, load
+from .limits import Limits, Refused
+from .media.image import check, find, fit, load
 from .roles import Roles, resolve
 from .sources.folder import read
-from .sources.table import Bad, Limits, Row, Table
+from .sources.table import Bad, Row, Table
 from .words import clean, normal
 
 VERSION = 1  # of decoding: part of every key of the cache

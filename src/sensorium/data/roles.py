@@ -9,7 +9,7 @@ from typing import Any
 
 from sensorium.core import SensoriumError, nearest
 
-from .picture import ENDINGS, looks_like_picture
+from .media.image import ENDINGS, looks_like_picture
 from .sources.table import Row
 
 TEXTS = ("text", "caption", "captions", "sentence", "description", "alt_text", "alt", "title", "name", "label")

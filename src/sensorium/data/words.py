@@ -5,8 +5,7 @@ from __future__ import annotations
 import unicodedata
 from typing import Any
 
-from .picture import Refused
-from .sources.table import Limits
+from .limits import Limits, Refused
 
 
 def clean(value: Any, limits: Limits) -> str:

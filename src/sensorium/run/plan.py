@@ -17,7 +17,7 @@ from sensorium.blocks.towers.frozen import Frozen, frozen_towers, role_of
 from sensorium.core import Budget, Field, FieldInfo, Fields, Ids, Method, Paper, SensoriumError, Tokens, Trial, Value
 from sensorium.data.dataset import Dataset
 from sensorium.data.derive import negatives
-from sensorium.data.picture import fit
+from sensorium.data.media.image import fit
 from sensorium.data.rows import Rows
 from sensorium.data.split import Split, split
 from sensorium.data.stream import Epochs

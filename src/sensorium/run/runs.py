@@ -21,7 +21,7 @@ from sensorium.blocks.similarity import pool, unit
 from sensorium.blocks.towers.frozen import Frozen, frozen_towers, role_of
 from sensorium.core import Batch, Field, FieldInfo, Fields, Method, Ranks, SensoriumError, Tokens
 from sensorium.data.dataset import Dataset
-from sensorium.data.picture import fit as fitted
+from sensorium.data.media.image import fit as fitted
 from sensorium.data.split import look_alikes
 
 from .checkpoint import load_weights, newest, publish, to_json, weights, write_json

@@ -9,10 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from sensorium.core import SensoriumError, nearest
+from sensorium.data.limits import Limits
 
 from .jsonl import read_csv, read_jsonl, strict
 from .parquet import read_parquet, schema
-from .table import SPLITS, Limits, Table
+from .table import SPLITS, Table
 
 Reader = Callable[[Path, str, str, Limits], Table]
 READERS: dict[str, Reader] = {".jsonl": read_jsonl, ".csv": read_csv, ".parquet": read_parquet}

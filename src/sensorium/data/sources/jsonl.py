@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, Never
 
 from sensorium.core import SensoriumError
+from sensorium.data.limits import Limits
 
-from .table import Bad, Limits, Row, Table
+from .table import Bad, Row, Table
 
 
 def strict(text: str) -> dict[str, Any]:

@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sensorium.core import SensoriumError
+from sensorium.data.limits import Limits
 
-from .table import Limits, Row, Table
+from .table import Row, Table
 
 
 def read_parquet(path: Path, where: str, given: str, limits: Limits) -> Table:

@@ -19,17 +19,6 @@ SPLITS = {
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What a decoder may use: pixels of a frame, bytes of a file, frames looked at, characters, bytes of a table."""
-
-    pixels: int = 64_000_000
-    bytes: int = 256 << 20
-    frames: int = 256
-    text: int = 1_000_000
-    table: int = 8 << 30
-
-
-@dataclass(frozen=True)
 class Bad:
     """A row set aside: where it stood ("train/metadata.jsonl:12"), which key was bad ("" for the row), and why."""
 

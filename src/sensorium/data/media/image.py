@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from .sources.table import Limits
+from sensorium.data.limits import Limits, Refused
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")  # JPEG opens MPO too
 ENDINGS = (".png", ".jpg", ".jpeg", ".mpo", ".webp", ".gif", ".bmp", ".tif", ".tiff")
@@ -19,10 +19,6 @@ _MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\
 def looks_like_picture(data: bytes) -> bool:
     """Whether the first bytes are those of a format that is read."""
     return data.startswith(_MAGIC) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP")
-
-
-class Refused(ValueError):
-    """Why a picture is not read."""
 
 
 def load(data: bytes, limits: Limits, draft: int = 0) -> Image.Image:
