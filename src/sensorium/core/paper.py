@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Protocol, runtime_checkable
 
 from .errors import SensoriumError
@@ -95,27 +97,125 @@ class Arm:
     run: str = ""
 
 
+def _need(statement: object, field: str, sound: bool, expected: str) -> None:
+    if not sound:
+        given = getattr(statement, field)
+        raise SensoriumError(f"{type(statement).__name__}: {field} is {given!r}; expected {expected}")
+
+
 @dataclass(frozen=True)
 class Above:
-    """`ours` beats `baseline` on `metric` by at least `by`."""
+    """`ours` beats `baseline` on `metric` by at least `by`, in the metric's units.
+
+    In every statement `higher` False means that less of the metric is better, and a baseline that touches `ceiling`
+    leaves no headroom.
+    """
 
     metric: str
     by: float
     ours: str = "ours"
     baseline: str = "baseline"
+    higher: bool = True
+    ceiling: float | None = None
+
+    def __post_init__(self) -> None:
+        _need(self, "by", 0 <= self.by < math.inf, "0 or more")
 
 
 @dataclass(frozen=True)
 class NotBelow:
-    """`ours` is no more than `margin` below `baseline` on `metric`."""
+    """`ours` is at most `margin` worse than `baseline` on `metric`, in the metric's units."""
 
     metric: str
     margin: float
     ours: str = "ours"
     baseline: str = "baseline"
+    higher: bool = True
+    ceiling: float | None = None
+
+    def __post_init__(self) -> None:
+        _need(self, "margin", 0 < self.margin < math.inf, "more than 0: no interval excludes a margin of nothing")
 
 
-Statement = Above | NotBelow
+@dataclass(frozen=True)
+class Keeps:
+    """`ours` keeps at least `share` of what `baseline` scores: a ratio, so state a level (Above, NotBelow) beside it.
+
+    `of` is the baseline's metric where it is another one (with baseline "ours": a share of its own full score). `floor`
+    is an arm whose score is taken off both, so that a share of an effect is kept.
+    """
+
+    metric: str
+    share: float
+    ours: str = "ours"
+    baseline: str = "baseline"
+    of: str = ""
+    floor: str = ""
+    higher: bool = True
+    ceiling: float | None = None
+
+    def __post_init__(self) -> None:
+        _need(self, "share", 0 < self.share < math.inf, "more than 0")
+        same = self.ours == self.baseline and self.of in ("", self.metric)
+        _need(self, "baseline", not same, "an arm other than ours, or the metric that is kept as `of`")
+
+
+@dataclass(frozen=True)
+class Sooner:
+    """`ours` reaches `level`, or what `baseline` ends at, in at most share `by` of what the baseline takes to reach it.
+
+    `over` is the column of the learning curves that is counted: samples, cpu_s or flops.
+    """
+
+    metric: str
+    by: float
+    ours: str = "ours"
+    baseline: str = "baseline"
+    level: float | None = None
+    over: str = "samples"
+    higher: bool = True
+
+    def __post_init__(self) -> None:
+        _need(self, "by", 0 < self.by <= 1, "a share above 0 and up to 1")
+
+
+@dataclass(frozen=True)
+class Trend:
+    """Along the ordered `arms`, `metric` rises (`higher` False: falls) by at least `by` from the first to the last.
+
+    `at` places the arms (default 0, 1, 2 …). With `baselines`, one per arm, the gain over them is what rises or falls.
+    """
+
+    metric: str
+    by: float
+    arms: tuple[str, ...]
+    baselines: tuple[str, ...] = ()
+    at: tuple[float, ...] = ()
+    higher: bool = True
+    ceiling: float | None = None
+
+    def __post_init__(self) -> None:
+        _need(self, "by", 0 <= self.by < math.inf, "0 or more")
+        _need(self, "arms", len(self.arms) >= 2, "at least two arms, in order")
+        _need(self, "baselines", len(self.baselines) in (0, len(self.arms)), f"none or {len(self.arms)}, one per arm")
+        rising = all(a < b for a, b in pairwise(self.at))
+        _need(self, "at", rising and len(self.at) in (0, len(self.arms)), f"none or {len(self.arms)} rising numbers")
+
+
+@dataclass(frozen=True)
+class Cheaper:
+    """`ours` takes at most `by` times what `baseline` takes of `cost`: cpu_s, flops, parameters, peak_mb or samples."""
+
+    cost: str
+    by: float
+    ours: str = "ours"
+    baseline: str = "baseline"
+
+    def __post_init__(self) -> None:
+        _need(self, "by", 0 < self.by < math.inf, "more than 0")
+
+
+Statement = Above | NotBelow | Keeps | Sooner | Trend | Cheaper
 
 
 @dataclass(frozen=True)
