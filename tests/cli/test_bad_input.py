@@ -33,7 +33,7 @@ def places(folder: Path, papers: Path, trained: Path, tmp_path_factory: pytest.T
     found["bare"] = root / "bare"
     found["bare"].mkdir()
     (found["bare"] / "notes.txt").write_text("nothing here")
-    found["numbers"] = lines(root / "numbers.jsonl", [{"a": k, "b": k / 2} for k in range(30)])
+    found["numbers"] = lines(root / "numbers.jsonl", [{"a": {"x": k}, "b": None} for k in range(30)])
     found["empty"] = lines(root / "empty.jsonl", [])
     found["words"] = lines(root / "words.jsonl", [{"text": f"thing number {k}"} for k in range(30)])
     found["gone"] = lines(root / "gone.jsonl", [{"image": f"{k}.png", "text": f"thing {k}"} for k in range(30)])
@@ -72,8 +72,8 @@ TABLE: dict[str, tuple[str, tuple[str, ...]]] = {
     "empty JSONL": ("data show {empty}", ("0 usable rows", "at least 20")),
     "one row": ("data show {one}", ("1 usable row;", "at least 20")),
     "one row, train": ("train clip {one} --out {out}", ("1 usable row;",)),
-    "all rows bad": ("race {gone} --out {out}", ("30 of 30 rows are bad", "limit 10%", "gone.jsonl:1")),
-    "all rows bad, show": ("data show {gone}", ("0 usable rows", "30 set aside", "gone.jsonl:1")),
+    "all rows bad": ("race {gone} --out {out}", ("needs image", "none of the first 30 is there")),
+    "all rows bad, show": ("data show {gone} --map image=image", ("0 usable rows", "30 set aside", "gone.jsonl:1")),
     "no pictures": ("race {words} --out {out}", ("needs image", "the data has text")),
     "no pictures, train": ("train clip {words} --out {out} --samples 32", ("needs image", "the data has text")),
     "map, unknown role": ("data show {data} --map txt=caption", ("role 'txt'", "did you mean 'text'")),

@@ -61,7 +61,7 @@ def test_fullest_text_wins(tmp_path: Path) -> None:
     [
         ({"text": "txet"}, r"text=txet: no column 'txet'; did you mean 'text'"),
         ({"txt": "text"}, r"role 'txt' is unknown; did you mean 'text'"),
-        ({"sound": "text"}, r"role 'sound' is unknown; expected one of image, label, text"),
+        ({"sound": "text"}, r"role 'sound' is unknown; expected one of audio, boxes, graph, group, image, label, pose"),
         ({"image": "file_name+text"}, "a picture comes from one column"),
     ],
 )
@@ -102,10 +102,10 @@ def test_layouts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "words"),
     [
-        ({"a.pdf": b"x", "b.pdf": b"x"}, r"holds 2 \.pdf; expected metadata\.jsonl"),
+        ({"a.doc": b"x", "b.doc": b"x"}, r"holds 2 \.doc; expected metadata\.jsonl"),
         ({}, "holds nothing; expected"),
         ({"metadata.jsonl": b'{"filename": "a.png"}\n'}, r"no column 'file_name'; did you mean 'filename'"),
-        ({"d.jsonl": b'{"x": 1}\n' * 30}, "has no picture or text column; found x"),
+        ({"d.jsonl": b'{"x": {"a": 1}}\n' * 30}, "has no picture or text column; found x"),
         ({"metadata.jsonl": b"", "dataset.json": b"{"}, "dataset.json: broken JSON"),
     ],
 )
@@ -185,3 +185,13 @@ def test_fingerprint(tmp_path: Path, good: Any) -> None:
     a, b = Dataset(folder(tmp_path / "d", good(30))), Dataset(folder(tmp_path / "e" / "d", good(30)))
     c = Dataset(folder(tmp_path / "f" / "d", [*good(29), {"text": "changed"}]))
     assert a.fingerprint == b.fingerprint != c.fingerprint and len(a.fingerprint) == 16
+
+
+def test_a_group_column_decides_alone(tmp_path: Path) -> None:
+    """Near copies and equal texts of two patients stay apart; rows of one patient, and equal bytes, do not."""
+    rows: list[dict[str, Any]] = [{"text": "the same", "patient": f"p{k // 2}"} for k in range(24)]
+    rows += [{"text": "copy", "file_name": "0.png", "patient": "x"}, {"text": "nobody's", "patient": ""}]
+    found = Dataset(folder(tmp_path / "d", rows), {"group": "patient"})
+    g = found.groups.tolist()
+    assert g[0] == g[1] == g[24] and g[2] == g[3] and g[0] != g[2] and len(set(g)) == 13
+    assert "group" not in found.kinds and "group <- patient (given)" in found.notes

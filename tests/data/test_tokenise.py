@@ -11,15 +11,15 @@ TEXTS = [f"a red thing number {k}, très bien" for k in range(300)]
 
 
 def test_round_trip() -> None:
-    tok = fit_tokenizer(TEXTS)
+    tok = fit_tokenizer(TEXTS, len(TEXTS))
     for text in ("a red thing", "très bien", "雪 ☃ <0x41> x"):
         assert tok.decode(tok.encode(text).ids).strip() == text
     assert 259 < tok.get_vocab_size() <= 600
-    assert fit_tokenizer(TEXTS).to_str() == tok.to_str()
+    assert fit_tokenizer(TEXTS, len(TEXTS)).to_str() == tok.to_str()
 
 
 def test_encode() -> None:
-    tok = fit_tokenizer(TEXTS)
+    tok = fit_tokenizer(TEXTS, len(TEXTS))
     ids = encode(tok, ["a red thing", "", TEXTS[0] * 9], 12)
     assert ids.ids.shape == ids.mask.shape == (3, 12)
     end = tok.token_to_id("</s>")
@@ -32,6 +32,6 @@ def test_encode() -> None:
 
 def test_refusals() -> None:
     with pytest.raises(SensoriumError, match="no texts"):
-        fit_tokenizer([])
+        fit_tokenizer([], 0)
     with pytest.raises(SensoriumError, match="length 0"):
-        encode(fit_tokenizer(TEXTS), ["a"], 0)
+        encode(fit_tokenizer(TEXTS, len(TEXTS)), ["a"], 0)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sensorium.core import Batch, Field, Method, Rng, SensoriumError, Space, Terms, Tokens, pooled
+from sensorium.core import Batch, Field, FieldInfo, Method, Rng, SensoriumError, Space, Terms, Tokens, pooled
 from sensorium.data.rows import Rows
 from sensorium.run.evaluate import SHORT, Scored, Sought, retrieval
 
@@ -218,3 +218,22 @@ def test_a_method_that_cannot_rank_is_one_clear_line() -> None:
 
     with pytest.raises(SensoriumError, match="cannot rank"):
         retrieval(Mute(), rows(), sought())
+
+
+# The choice between a text and its negative
+
+
+def test_choice_counts_pictures_that_prefer_their_text() -> None:
+    right, wrong = torch.eye(N), torch.eye(N) * 0.5
+    wrong[0, 0], wrong[1, 1] = 2.0, 1.0  # one lost, one tie
+    method = Rigged({"text": right, "text/negative": wrong})
+    with_field = {"text/negative": FieldInfo("text")}
+    there = torch.ones(N, 1, dtype=torch.bool)
+    there[2] = False  # a row without a negative
+    columns = {k: Field(torch.arange(N)) for k in ("image", "text")}
+    columns["text/negative"] = Field(torch.arange(N), there)
+    found = retrieval(method, Rows(columns, np.arange(N), with_field, np.arange(N)), sought())
+    assert found.items["choice"].tolist()[:2] == [0.0, 0.5] and np.isnan(found.items["choice"][2])
+    assert found.scores["choice"] == pytest.approx((N - 3 + 0.5) / (N - 1))
+    derived = retrieval(method, Rows(columns, np.arange(N), {}, np.arange(N)), sought())
+    assert "choice" not in derived.scores  # negatives of our own making are no test

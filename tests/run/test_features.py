@@ -58,7 +58,7 @@ def asked(counting: Counting, content: Sequence[int]) -> Tokens:
         ids = torch.tensor([content[p] for p in positions])[:, None]
         return Ids(ids, torch.ones_like(ids, dtype=torch.bool))
 
-    return features(counting.tower, keys(content), read)
+    return features(counting.tower, keys(content), read).to("cpu")
 
 
 def keys(content: Sequence[int]) -> NDArray[np.uint64]:
@@ -128,7 +128,7 @@ def test_many_rows_go_through_in_blocks() -> None:
         ids = torch.tensor([content[p] for p in positions])[:, None]
         return Ids(ids, torch.ones_like(ids, dtype=torch.bool))
 
-    found = features(counting.tower, keys(content), read, lambda *line: said.append(line))
+    found = features(counting.tower, keys(content), read, lambda *line: said.append(line)).to("cpu")
     close(found, content)
     assert [len(b) for b in counting.seen] == [BLOCK, 7]
     assert said == [("features toy (text)", BLOCK, BLOCK + 7), ("features toy (text)", BLOCK + 7, BLOCK + 7)]
@@ -197,7 +197,7 @@ def test_stored_features_of_a_real_tower_agree_with_the_tower() -> None:
     pixels = torch.randint(0, 256, (3, 3, tower.size, tower.size), generator=draw, dtype=torch.uint8)
     direct = tower(Field(pixels))
     numbers = np.arange(3, dtype=np.uint64)
-    stored = features(tower, numbers, lambda positions: Field(pixels[list(positions)]))
+    stored = features(tower, numbers, lambda positions: Field(pixels[list(positions)])).to("cpu")
     assert torch.equal(stored.mask, direct.mask)
     assert ((stored.x - direct.x).abs() <= direct.x.abs() * 2**-8 + 1e-6).all()
     alike = torch.nn.functional.cosine_similarity(stored.x.flatten(1), direct.x.flatten(1))

@@ -1,64 +1,166 @@
-"""`sensorium data show`."""
+"""`sensorium data show`, `sensorium data check`."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+PLURALS = {
+    "series": "series",
+    "pose": "poses",
+    "graph": "molecules",
+    "table": "records",
+    "boxes": "sets of boxes",
+    "value": "numbers",
+}
+
+if TYPE_CHECKING:
+    from sensorium.data.dataset import Dataset
+
 
 def data(
-    what: Literal["show"],
+    what: Literal["show", "check"],
     path: str,
     *,
     map: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     rows: int = 3,
     max_bad: float = 1.0,
 ) -> None:
-    """Show what is understood of a data set, and what is set aside.
+    """Show what is understood of a data set with samples, or check every row of all data sets below a path.
 
     Parameters
     ----------
     what
-        show.
+        show or check.
     path
-        A folder, JSONL or Parquet file.
+        A folder, or a JSONL, CSV, Parquet or tar file. check also takes a folder of data sets.
     map
         role=column.
     rows
-        How many samples to print.
+        How many samples to show.
     max_bad
         Share of bad rows above which this stops.
     """
     from sensorium.cli.options import pairs
+    from sensorium.cli.progress import Bar
+    from sensorium.core import SensoriumError
     from sensorium.data.dataset import Dataset
-    from sensorium.data.split import auto_mode, overlap, split
+    from sensorium.data.sources.folder import data_sets
 
-    found = Dataset(path, pairs(map, "--map") or None, max_bad=max_bad)
+    roles = pairs(map, "--map") or None
+    if what == "show":
+        show(Dataset(path, roles, max_bad=max_bad, say=Bar()), rows)
+        return
+    found = data_sets(Path(path))
+    failed = []
+    for each in found:
+        try:
+            check(Dataset(each, roles, max_bad=max_bad, say=Bar()))
+        except SensoriumError as problem:
+            failed.append(str(problem))
+            print(f"{each}: {problem}")
+    if failed:
+        raise SensoriumError(f"{len(failed)} of {len(found)} data sets cannot be used; the first: {failed[0]}")
+
+
+def heading(found: Dataset) -> None:
+    """Name, size, and what was understood."""
     print(
         f"{found.name}: {len(found)} rows, {len(set(found.groups.tolist()))} groups, {len(found.quarantine)} set aside"
     )
     for note in found.notes:
         print(f"  {note}")
+
+
+def splits(found: Dataset) -> None:
+    """How a race would split the rows, and whether the given splits overlap."""
+    from sensorium.core import SensoriumError
+    from sensorium.data.split import auto_mode, overlap, split
+
     mode, why = auto_mode(found)
-    parts = split(found, 0, mode)
+    try:
+        parts = split(found, 0, mode)
+    except SensoriumError as problem:
+        print(f"  cannot be split: {problem}")
+        return
     sizes = f"{len(parts.train)} train, {len(parts.validation)} validation, {len(parts.test)} test"
     print(f"  a race would use {mode} splits ({why}): {sizes}")
     if said := overlap(found, split(found, 0, "given")):
         print(f"  {said}")
+
+
+def show(found: Dataset, rows: int) -> None:
+    """What was understood, with samples."""
+    heading(found)
+    splits(found)
     for row in range(min(rows, len(found))):
         print(f"  {found.ids[row]}")
-        for key, kind in found.kinds.items():
-            if kind == "image":
-                print(f"    {key}: {'x'.join(map_size(found.image(key, row).size))}")
-            else:
-                print(f"    {key}: {found.texts(key)[row][:100]}")
-    for bad in found.quarantine[:10]:
-        print(f"  set aside: {bad.source} {bad.key}: {bad.reason}")
-    if len(found.quarantine) > 10:
-        print(f"  … and {len(found.quarantine) - 10} more")
+        for key in found.kinds:
+            print(f"    {key}: {sample(found, key, row)}")
+    aside(found, 10)
 
 
-def map_size(size: tuple[int, int]) -> tuple[str, str]:
-    """Width and height as words."""
-    return str(size[0]), str(size[1])
+def check(found: Dataset) -> None:
+    """What was understood, what the values of each key are, and why rows were set aside."""
+    heading(found)
+    for key in found.kinds:
+        print(f"  {key}: {summary(found, key)}")
+    splits(found)
+    alike = Counter(f"{bad.key or 'row'}: {gist(bad.reason)}" for bad in found.quarantine)
+    for reason, n in alike.most_common(30):
+        print(f"  {n} set aside, {reason}")
+    aside(found, 3)
+
+
+def sample(found: Dataset, key: str, row: int) -> str:
+    """One value in a line; characters that would turn the line around are escaped."""
+    from sensorium.data.codecs import NOUNS
+
+    about = found.about(key, row)
+    if found.kinds[key] in NOUNS:
+        return about
+    text = found.texts(key)[row]
+    short = inert(text[:100]) + ("…" if len(text) > 100 else "")
+    return f"{about} {short}".strip()
+
+
+def summary(found: Dataset, key: str) -> str:
+    """What the values of a key are, over all rows."""
+    from sensorium.data.codecs import NOUNS
+
+    kind = found.kinds[key]
+    different = f"{len(set(found.content(key).tolist()))} different"
+    if kind in ("text", "label"):
+        texts = [t for t in found.texts(key) if t]
+        if kind == "label":
+            common = ", ".join(f"{inert(t)} {n}" for t, n in Counter(texts).most_common(3))
+            return f"{len(texts)} labels, {different}; {common}"
+        lengths = sorted(map(len, texts))
+        spread = f"{lengths[0]} to {lengths[-1]} characters, median {lengths[len(lengths) // 2]}" if lengths else ""
+        return f"{len(texts)} texts, {different}; {spread}"
+    about = Counter(found.abouts(key))
+    common = "; ".join(f"{n} × {what}" for what, n in about.most_common(3) if what)
+    noun = NOUNS[kind] + "s" if kind in NOUNS else PLURALS[kind]
+    return f"{len(found)} {noun}, {different}{'; ' if common else ''}{common}"
+
+
+def gist(reason: str) -> str:
+    """A reason without the name and the numbers of the one value it was given for."""
+    return re.sub("[0-9]+", "N", reason.rpartition(": ")[2])
+
+
+def inert(text: str) -> str:
+    """Control and direction characters as escapes, so that a line shows as it is."""
+    return "".join(c if c.isprintable() or c == " " else c.encode("unicode_escape").decode() for c in text)
+
+
+def aside(found: Dataset, most: int) -> None:
+    """The first rows set aside."""
+    for bad in found.quarantine[:most]:
+        print(f"  set aside: {inert(bad.source)} {bad.key}: {inert(bad.reason)}")
+    if len(found.quarantine) > most:
+        print(f"  … and {len(found.quarantine) - most} more")

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
+
+import numpy as np
+import xxhash
+from numpy.typing import DTypeLike
 
 from sensorium.core import SensoriumError
 
@@ -44,6 +48,33 @@ def write_atomic(path: Path, data: bytes) -> None:
     """`data` to `path`, whole or not at all."""
     with replacing(path) as tmp:
         tmp.write_bytes(data)
+
+
+def mapped(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray | None:
+    """A stored array, memory-mapped copy-on-write, if it is whole: shape, type and checksum; else None."""
+    try:
+        out: np.ndarray = np.load(path, mmap_mode="c", allow_pickle=False)
+        wanted = path.with_suffix(".xxh3").read_text("ascii")
+    except (OSError, ValueError, EOFError):
+        return None
+    good = out.shape == shape and out.dtype == dtype and xxhash.xxh3_128_hexdigest(out.data) == wanted
+    return out if good else None
+
+
+def store_mapped(
+    path: Path, shape: tuple[int, ...], dtype: DTypeLike, fill: Callable[[np.ndarray], None]
+) -> np.ndarray:
+    """Fill an array on disk through `fill`, with its checksum beside it, and map it."""
+    with replacing(path) as tmp:
+        out = np.lib.format.open_memmap(tmp, mode="w+", dtype=dtype, shape=shape)
+        fill(out)
+        out.flush()
+        digest = xxhash.xxh3_128_hexdigest(out.data)
+        del out
+    write_atomic(path.with_suffix(".xxh3"), digest.encode())
+    if (stored := mapped(path, shape, dtype)) is None:
+        raise SensoriumError(f"{path} changed while it was written; try again")
+    return stored
 
 
 def _fsync(path: Path) -> None:

@@ -1,11 +1,13 @@
-"""A data set from a path: kinds and roles understood, bad rows set aside, pictures decoded once."""
+"""A data set from a path: kinds and roles understood, bad rows set aside, everything decoded once."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,90 +17,111 @@ from PIL import Image
 
 from sensorium.core import SensoriumError, nearest
 
-from .cache import home, replacing, write_atomic
+from .blobs import fetch
+from .cache import home, mapped, store_mapped, write_atomic
+from .codecs import GROUPING, NOUNS, Checker, decoded, kind_of, picture
 from .groups import union
 from .limits import Limits, Refused
-from .media.image import check, find, fit, load
-from .roles import Roles, resolve
-from .sources.folder import read
-from .sources.table import Bad, Row, Table
-from .words import clean, normal
+from .media.image import fit
+from .roles import Profiles, resolve
+from .sources.folder import Given, open_source
+from .sources.hf import exported
+from .sources.table import Bad, Source
+from .store import SPLITS, VERSION, Stored, Strings, Writer, reopen
+from .verdicts import Verdicts
+from .words import normal
 
-VERSION = 1  # of decoding: part of every key of the cache
 FEWEST = 20
+SAME = ("text", "text.en", "group")
+"""Keys whose equal values make rows belong together."""
 LIMITS = Limits()
+Progress = Callable[[str, int, int], None]
 
 __all__ = ["Bad", "Column", "Dataset", "Limits"]
 
 
 @dataclass(frozen=True)
 class Column:
-    """A key of the data: its kind, the columns it came from ("name_en+tags"), texts or pictures (bytes or a path)."""
+    """A key of the data: its kind and the columns it came from ("name_en+tags")."""
 
     kind: str
     source: str
-    values: Sequence[Any] = field(repr=False)
-
-
-@dataclass
-class _Kept:
-    """Rows that passed, in order; per picture key its content hashes and near hashes."""
-
-    rows: list[Row] = field(default_factory=list)
-    values: dict[str, list[Any]] = field(default_factory=dict)
-    near: dict[str, list[int]] = field(default_factory=dict)
-    content: dict[str, list[int]] = field(default_factory=dict)
 
 
 class Dataset:
-    """Reads `path`: a metadata folder, split folders, or .jsonl, .csv or .parquet files.
+    """Reads `path`: a metadata folder, split folders, .jsonl, .csv, .parquet or .tar files, folders of media files; or
+    a Hugging Face data set in memory, which is written to a folder first.
 
-    `roles` maps a key (image, text, text.fr, label) to a column or to "a+b+c", joined with ", "; what it leaves out
-    is read from dataset.json, then from names and values. `notes` says what was understood; `quarantine` which rows
-    were set aside and why.
+    `roles` maps a key (image, text, text.fr, audio, label, group …) to a column or to "a+b+c", joined with ", "; what
+    it leaves out is read from dataset.json, then from names and values. `notes` says what was understood; `quarantine`
+    which rows were set aside and why. Rows stay on disk: a million of them cost some hundred bytes each.
 
     Raises:
         SensoriumError: nothing readable, unknown role or column, more than `max_bad` of the rows bad, under 20 rows.
     """
 
     def __init__(
-        self, path: str | Path, roles: Mapping[str, str] | None = None, *, max_bad: float = 0.1, limits: Limits = LIMITS
+        self,
+        path: str | Path | Any,
+        roles: Mapping[str, str] | None = None,
+        *,
+        max_bad: float = 0.1,
+        limits: Limits = LIMITS,
+        say: Progress | None = None,
     ) -> None:
-        self.path = Path(path).expanduser()
+        if not 0 <= max_bad <= 1:
+            raise SensoriumError(f"max_bad {max_bad:g}; expected a share of the rows from 0 to 1")
+        self.path = Path(path).expanduser() if isinstance(path, str | Path) else exported(path)
         self.roles = dict(roles or {})
         self.max_bad = max_bad
         self.limits = limits
-        self.roles = dict(roles or {})
-        self.max_bad = max_bad
-        table = read(self.path, limits)
-        self.name: str = str(table.about.get("name") or self.path.resolve().stem)
-        self.license: str = str(table.about.get("license") or "")
-        if not table.rows:
-            _enough(self.path, 0, table.bad)
-        wanted = _merge(roles or {}, table.about.get("roles") or {})
-        parts, notes = resolve(table.rows, table.columns, wanted, str(self.path))
-        self.notes: list[str] = table.notes + notes
-        self.quarantine: list[Bad] = table.bad
-        kept = _check(self.path, table, parts, limits)
-        self._judge(len(kept.rows), max_bad)
-        self.columns = {key: Column(_kind(key), "+".join(parts[key]), kept.values[key]) for key in parts}
-        self.ids = _unique([row.id for row in kept.rows])
-        self.given = np.array([row.given for row in kept.rows], dtype="<U10")
-        self._content = {k: np.array(v, dtype=np.uint64) for k, v in kept.content.items()}
-        looks = [c for key in kept.near for c in (kept.content[key], [h or None for h in kept.near[key]])]
-        texts = [[normal(t) or None for t in kept.values[key]] for key in ("text", "text.en") if key in parts]
-        self.pictures = union(len(self), looks)
-        self.groups = union(len(self), [*looks, *texts])
+        self._stored = self._open(say)
+        meta = self._stored.meta
+        self.name: str = meta["name"]
+        self.license: str = meta["license"]
+        self.notes: list[str] = list(meta["notes"])
+        self.quarantine: list[Bad] = self._stored.quarantine
+        self.columns = {key: Column(kind_of(key), source) for key, source in meta["columns"].items()}
+        self._judge()
+        self.given: np.ndarray = np.array(SPLITS)[self._stored.numbers("given")]
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self._stored)
 
     @property
     def kinds(self) -> dict[str, str]:
-        """Kind per key: image, text or label."""
-        return {key: column.kind for key, column in self.columns.items()}
+        """Kind per key: image, text, label, audio, video, series, pose, graph, table, boxes or value."""
+        return {key: column.kind for key, column in self.columns.items() if column.kind != "group"}
 
-    @property
+    @cached_property
+    def ids(self) -> Strings:
+        """The name of each row; a name that came before gets #2, #3 …"""
+        names = self._stored.strings("id")
+        hashes = np.fromiter((_hash(name) for name in names), np.uint64, len(names))
+        order = np.argsort(hashes, kind="stable")
+        renamed, again = {}, 1
+        for before, row in pairwise(order):
+            again = again + 1 if hashes[before] == hashes[row] else 1
+            if again > 1:
+                renamed[int(row)] = f"{names[int(row)]}#{again}"
+        return self._stored.strings("id", renamed)
+
+    @cached_property
+    def pictures(self) -> np.ndarray:
+        """Group id per row [N] int64: rows of equal media or near-equal pictures are one."""
+        return union(len(self), self._looks())
+
+    @cached_property
+    def groups(self) -> np.ndarray:
+        """Group id per row [N] int64: rows of equal media, near-equal pictures or equal text are one. Where a group
+        column is named (group=patient), equal values of it and equal media are one, and nothing else is."""
+        if "group" in self.columns:
+            exact = [self._stored.numbers(f"{key}#content") for key in self.kinds if kind_of(key) in GROUPING]
+            return union(len(self), [self._stored.numbers("group#same"), *exact])
+        texts = [self._stored.numbers(f"{key}#same") for key in ("text", "text.en") if key in self.columns]
+        return union(len(self), [*self._looks(), *texts])
+
+    @cached_property
     def fingerprint(self) -> str:
         """16 hex digits over keys, contents and given splits."""
         digest = xxhash.xxh3_64()
@@ -107,46 +130,77 @@ class Dataset:
         digest.update("\0".join(self.given.tolist()).encode())
         return digest.hexdigest()
 
-    def texts(self, key: str) -> list[str]:
-        """The texts or labels of a key, one per row; "" where an optional one is missing."""
+    def lacks(self, why: str) -> str:
+        """`why` something is not there, with what was noted of columns that were left out for that kind."""
+        kinds = [note for note in self.notes if note.endswith("left out") and f"needs {note.partition(':')[0]}" in why]
+        return "; ".join([why, *kinds])
+
+    def texts(self, key: str) -> Strings:
+        """The texts or labels of a key, one per row, read as they are asked for; "" where an optional one is missing.
+
+        Values of a structured kind (series, boxes, a table's record …) are JSON.
+        """
         column = self._column(key)
-        if column.kind == "image":
-            raise SensoriumError(f"{key!r} is a picture; expected a text or label key")
-        return list(column.values)
+        if column.kind in NOUNS:
+            raise SensoriumError(f"{key!r} is a {NOUNS[column.kind]}; expected a text or label key")
+        return self._stored.strings(key)
 
     def content(self, key: str) -> np.ndarray:
-        """xxh3_64 of the raw content per row [N] uint64: file bytes of a picture, UTF-8 of a text."""
+        """xxh3_64 of the raw content per row [N] uint64: file bytes of media, UTF-8 of a text."""
         self._column(key)
-        return self._content[key]
+        return self._stored.numbers(f"{key}#content")
+
+    def about(self, key: str, i: int) -> str:
+        """Row i of a key in a few words: "112x112", "5.0 s, 44100 Hz, mono", "22 atoms, 23 bonds"; "" for a text."""
+        return self.abouts(key)[i]
+
+    def abouts(self, key: str) -> Strings:
+        """`about` of every row."""
+        self._column(key)
+        return self._stored.strings(f"{key}#about")
+
+    def value(self, key: str, i: int) -> Any:
+        """Row i, decoded: PIL picture, Audio, Clip, Series, Graph, float32 boxes [K 4], float, dict or text."""
+        column = self._column(key)
+        stored: str | bytes = self._stored.strings(key)[i]
+        return decoded(column.kind, self._bytes(key, i) if column.kind in NOUNS else stored, self.limits)
 
     def image(self, key: str, i: int) -> Image.Image:
         """Row i as an upright RGB picture on white."""
-        return self._load(key, i, 0)
+        return self._picture(key, i, 0)
+
+    def largest(self, key: str) -> int:
+        """The longest side of a key's pictures in pixels; 0 where it has none."""
+        self._column(key)
+        return int(self._stored.meta["largest"].get(key, 0))
+
+    def distinct(self, key: str) -> tuple[np.ndarray, np.ndarray]:
+        """Rows [U] where a content of the key comes first, in order; and per row [N] which of these it equals."""
+        _, first, back = np.unique(self.content(key), return_index=True, return_inverse=True)
+        order = np.argsort(first)
+        rank = np.empty(len(order), np.int64)
+        rank[order] = np.arange(len(order))
+        return first[order], rank[back.reshape(-1)]
 
     def pixels(self, key: str, size: int) -> np.ndarray:
-        """All pictures u8 [N 3 size size], fitted inside with white around; decoded once, then memory-mapped.
+        """All distinct pictures u8 [U 3 size size], fitted inside with white around; decoded once, then memory-mapped.
 
         The array is copy-on-write: writing to it never reaches the stored file.
         """
         if not 1 <= size <= 4096:
             raise SensoriumError(f"picture size {size}; expected 1 to 4096 pixels")
-        content = self.content(key)
+        rows, _ = self.distinct(key)
+        content = self.content(key)[rows]
         name = xxhash.xxh3_128_hexdigest(content.tobytes() + f"{VERSION}/{size}".encode())
         path = home() / "decoded" / f"{name}-{size}.npy"
-        shape = (len(self), 3, size, size)
-        if (stored := _stored(path, shape)) is not None:
-            return stored
-        with replacing(path) as tmp:
-            out = np.lib.format.open_memmap(tmp, mode="w+", dtype=np.uint8, shape=shape)
-            for i in range(len(self)):
-                out[i] = fit(self._load(key, i, size), size)
-            out.flush()
-            digest = xxhash.xxh3_128_hexdigest(out.data)
-            del out
-        write_atomic(path.with_suffix(".xxh3"), digest.encode())
-        if (stored := _stored(path, shape)) is None:
-            raise SensoriumError(f"{path} changed while it was written; try again")
-        return stored
+        shape = (len(rows), 3, size, size)
+
+        def fill(out: np.ndarray) -> None:
+            for k, row in enumerate(rows.tolist()):
+                out[k] = fit(self._picture(key, row, size), size)
+
+        stored = mapped(path, shape, np.uint8)
+        return stored if stored is not None else store_mapped(path, shape, np.uint8, fill)
 
     def write_quarantine(self, path: str | Path) -> None:
         """The rows set aside, one JSON object per line: source, key, reason."""
@@ -158,168 +212,141 @@ class Dataset:
             raise SensoriumError(f"{self.name} has no {key!r}{nearest(key, self.columns)}")
         return self.columns[key]
 
-    def _load(self, key: str, i: int, draft: int) -> Image.Image:
+    def _picture(self, key: str, i: int, draft: int) -> Image.Image:
         column = self._column(key)
         if column.kind != "image":
             raise SensoriumError(f"{key!r} is a {column.kind}; expected a picture key")
         try:
-            return load(_bytes(column.values[i], self.limits), self.limits, draft)
+            return picture(self._bytes(key, i), self.limits, draft)
         except Refused as reason:
             raise SensoriumError(f"{self.ids[i]} has changed since it was checked: {reason}") from reason
 
-    def _judge(self, good: int, max_bad: float) -> None:
-        bad, rows = self.quarantine, good + len(self.quarantine)
-        if len(bad) > max_bad * rows:
-            first = f"{bad[0].source} {bad[0].key}".strip()
+    def _bytes(self, key: str, i: int) -> bytes:
+        try:
+            return fetch(self._stored.strings(key)[i])
+        except Refused as reason:
+            raise SensoriumError(f"{self.ids[i]} has changed since it was checked: {reason}") from reason
+
+    def _looks(self) -> list[np.ndarray]:
+        keys = [key for key, column in self.columns.items() if column.kind in GROUPING]
+        return [self._stored.numbers(f"{key}#{what}") for key in keys for what in ("content", "near")]
+
+    def _open(self, say: Progress | None) -> Stored:
+        """What is stored of this path and these roles, or the path read anew."""
+        asked = f"{self.path.resolve()}\0{sorted(self.roles.items())}\0{self.limits}\0{VERSION}"
+        name = xxhash.xxh3_64_hexdigest(asked.encode())
+        return reopen(name) or _build(self.path, self.roles, self.limits, self.max_bad, name, say)
+
+    def _judge(self) -> None:
+        bad, rows = self.quarantine, len(self) + len(self.quarantine)
+        if len(bad) > self.max_bad * rows:
+            raise _too_many(bad[0], len(bad), rows, self.max_bad)
+        if len(self) < FEWEST:
+            aside = f" ({len(bad)} set aside, first {bad[0].source}: {bad[0].reason})" if bad else ""
             raise SensoriumError(
-                f"{len(bad)} of {rows} rows are bad (limit {100 * max_bad:g}%): first {first}: {bad[0].reason}"
+                f"{self.path} has {len(self)} usable row{'s' * (len(self) != 1)}; at least {FEWEST} are needed{aside}"
             )
-        _enough(self.path, good, bad)
         if bad:
             kinds = Counter(b.reason.rpartition(": ")[2] for b in bad).most_common(3)
             self.notes.append(f"{len(bad)} of {rows} rows set aside: {', '.join(f'{n} {why}' for why, n in kinds)}")
 
 
-def _kind(key: str) -> str:
-    return key.partition(".")[0].partition("/")[0]
+def _too_many(first: Bad, bad: int, rows: int, limit: float) -> SensoriumError:
+    where = f"{first.source} {first.key}".strip()
+    return SensoriumError(f"{bad} of {rows} rows are bad (limit {100 * limit:g}%): first {where}: {first.reason}")
+
+
+def _build(
+    path: Path, roles: Mapping[str, str], limits: Limits, max_bad: float, name: str, say: Progress | None
+) -> Stored:
+    """Two passes: what the columns are, then every row through every key."""
+    source = open_source(path, limits)
+    profiles, given, unread = Profiles(), Given(), 0
+    for entry in source:
+        if isinstance(entry, Bad):
+            unread += 1
+        else:
+            profiles.see(entry)
+            given.see(entry)
+    notes = source.notes + given.settle(source.about)
+    parts: dict[str, tuple[str, ...]] = {}
+    if profiles.rows:
+        parts, found = resolve(profiles, _merge(roles, source.about.get("roles") or {}), str(path))
+        notes += found
+    total = profiles.rows + unread
+    writer = Writer(name, list(parts))
+    stamp = xxhash.xxh3_64_hexdigest(f"{VERSION}/{limits}".encode())
+    where = xxhash.xxh3_64_hexdigest(str(path.resolve()).encode())
+    checker = Checker(source.root, limits, Verdicts(home() / "decoded" / f"checked-{where}.arrow", stamp), writer.watch)
+    for folder in source.folders:
+        writer.watch(folder)
+    try:
+        largest = _fill(writer, checker, source, given, parts, (total, max_bad), say)
+        notes += [f"{n} values are {flag}" for flag, n in sorted(checker.flags.items())]
+        about = {
+            "name": str(source.about.get("name") or path.resolve().stem),
+            "license": str(source.about.get("license") or ""),
+            "notes": notes,
+            "largest": largest,
+            "columns": {key: "+".join(columns) for key, columns in parts.items()},
+        }
+        return writer.finish(about, source)
+    except BaseException:
+        writer.abandon()
+        raise
+    finally:
+        checker.close()
+
+
+def _side(about: str) -> int:
+    """The longer side of "112x80"; 0 where that is no size of a picture."""
+    sides = about.split("x")
+    return max(map(int, sides)) if len(sides) == 2 and all(s.isdigit() for s in sides) else 0
+
+
+def _fill(
+    writer: Writer,
+    checker: Checker,
+    source: Source,
+    given: Given,
+    parts: Mapping[str, tuple[str, ...]],
+    allowed: tuple[int, float],
+    say: Progress | None,
+) -> dict[str, int]:
+    """Every row through every key; the first bad key sets the row aside. Stops where more rows are bad than may be.
+    Returns the longest side of the pictures of each key."""
+    largest: dict[str, int] = {}
+    total, max_bad = allowed
+    bad, first = 0, None
+    for done, entry in enumerate(source, start=1):
+        if say is not None and (done % 256 == 0 or done == total):
+            say("checking rows", done, total)
+        key, aside = "", entry if isinstance(entry, Bad) else None
+        if not isinstance(entry, Bad):
+            try:
+                cells = {}
+                for key, columns in parts.items():
+                    cells[key] = checker.cell(key, columns, entry)
+                same: dict[str, int] = {k: _hash(normal(cells[k].stored)) for k in SAME if k in cells}
+                writer.row(entry.id, given.of(entry), cells, same)
+                for key, cell in cells.items():
+                    largest[key] = max(largest.get(key, 0), _side(cell.about))
+            except Refused as reason:
+                aside = Bad(entry.where, key, str(reason))
+        if aside is not None:
+            writer.bad(aside)
+            bad, first = bad + 1, first or aside
+    if first is not None and bad > max_bad * total:
+        raise _too_many(first, bad, total, max_bad)
+    return largest
+
+
+def _hash(text: str) -> int:
+    """Of a text that is there; 0 for none."""
+    return xxhash.xxh3_64_intdigest(text.encode()) if text else 0
 
 
 def _merge(asked: Mapping[str, str], about: Mapping[str, str]) -> dict[str, str]:
     """The caller's roles; those of dataset.json for kinds that the caller did not name."""
-    named = {_kind(key) for key in asked}
-    return {**{key: spec for key, spec in about.items() if _kind(key) not in named}, **asked}
-
-
-def _enough(path: Path, good: int, bad: Sequence[Bad]) -> None:
-    if good < FEWEST:
-        aside = f" ({len(bad)} set aside, first {bad[0].source}: {bad[0].reason})" if bad else ""
-        raise SensoriumError(f"{path} has {good} usable row{'s' * (good != 1)}; at least {FEWEST} are needed{aside}")
-
-
-def _unique(names: Sequence[str]) -> list[str]:
-    seen: Counter[str] = Counter()
-    out = []
-    for name in names:
-        seen[name] += 1
-        out.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
-    return out
-
-
-def _check(path: Path, table: Table, parts: Roles, limits: Limits) -> _Kept:
-    """Every row through every key; the first bad key sets the row aside in `table.bad`."""
-    verdicts = _Verdicts(path, limits)
-    kept = _Kept(values={key: [] for key in parts}, content={key: [] for key in parts})
-    kept.near = {key: [] for key in parts if _kind(key) == "image"}
-    for row in table.rows:
-        cells: dict[str, tuple[Any, int, int]] = {}
-        key = ""
-        try:
-            for key, columns in parts.items():
-                cells[key] = _cell(key, columns, row, table.root, verdicts, limits)
-        except Refused as reason:
-            table.bad.append(Bad(row.where, key, str(reason)))
-            continue
-        kept.rows.append(row)
-        for key, (value, content, near) in cells.items():
-            kept.values[key].append(value)
-            kept.content[key].append(content)
-            if key in kept.near:
-                kept.near[key].append(near)
-    verdicts.save()
-    return kept
-
-
-def _cell(
-    key: str, columns: tuple[str, ...], row: Row, root: Path, verdicts: _Verdicts, limits: Limits
-) -> tuple[Any, int, int]:
-    """(value, content hash, near hash) of one key of one row."""
-    kind = _kind(key)
-    if kind == "image":
-        return _picture(row.values.get(columns[0]), row, root, verdicts, limits)
-    raw = [row.values.get(c) for c in columns]
-    if kind == "label":
-        raw = [str(v) if isinstance(v, (bool, int, float)) and v == v else v for v in raw]
-    text = ", ".join(t for v in raw if (t := clean(v, limits)))
-    if key == "text" and not text:
-        raise Refused("empty text")
-    return text, xxhash.xxh3_64_intdigest(text.encode()), 0
-
-
-def _picture(value: Any, row: Row, root: Path, verdicts: _Verdicts, limits: Limits) -> tuple[bytes | Path, int, int]:
-    name = ""
-    if isinstance(value, dict):
-        value = value["bytes"] if value.get("bytes") is not None else value.get("path")
-    if isinstance(value, str) and value.strip():
-        name = f"{value[:200]}: "
-    try:
-        if value is None or (isinstance(value, str) and not value.strip()):
-            raise Refused("no picture")
-        if not isinstance(value, (str, bytes)):
-            raise Refused(f"not a picture but a {type(value).__name__}")
-        source = find(value, row.base, root) if isinstance(value, str) else value
-        data = _bytes(source, limits)
-        reason, near = verdicts(data)
-        if reason:
-            raise Refused(reason)
-    except Refused as error:
-        raise Refused(f"{name}{error}") from error
-    return source, xxhash.xxh3_64_intdigest(data), near
-
-
-def _bytes(source: bytes | Path, limits: Limits) -> bytes:
-    try:
-        size = source.stat().st_size if isinstance(source, Path) else len(source)
-        if size > limits.bytes:
-            raise Refused(f"{size:,} bytes, limit {limits.bytes:,}")
-        return source.read_bytes() if isinstance(source, Path) else source
-    except OSError as error:
-        raise Refused(f"cannot be read: {error.strerror or error}") from error
-
-
-class _Verdicts:
-    """What a full decode said, by content: a second start of the same data set decodes nothing."""
-
-    def __init__(self, path: Path, limits: Limits) -> None:
-        self._limits = limits
-        self._key = f"{VERSION}/{limits.pixels}/{limits.frames}"
-        where = xxhash.xxh3_64_hexdigest(str(path.resolve()).encode())
-        self._file = home() / "decoded" / f"checked-{where}.json"
-        self._known = self._read()
-        self._seen: dict[str, tuple[str, int]] = {}
-
-    def __call__(self, data: bytes) -> tuple[str, int]:
-        """Bytes -> ("" or why they are refused, near hash)."""
-        key = xxhash.xxh3_128_hexdigest(data)
-        if key not in self._seen:
-            self._seen[key] = self._known[key] if key in self._known else check(data, self._limits)
-        return self._seen[key]
-
-    def save(self) -> None:
-        """Written only when something new was decoded; a home that cannot be written costs time, not the run."""
-        if self._seen.keys() <= self._known.keys():
-            return
-        body = {"format": self._key, "seen": {k: [why, f"{near:016x}"] for k, (why, near) in self._seen.items()}}
-        try:
-            write_atomic(self._file, json.dumps(body).encode())
-        except SensoriumError:
-            return
-
-    def _read(self) -> dict[str, tuple[str, int]]:
-        try:
-            body = json.loads(self._file.read_bytes())
-            if body["format"] != self._key:
-                return {}
-            return {k: (str(why), int(near, 16)) for k, (why, near) in body["seen"].items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return {}
-
-
-def _stored(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
-    """The stored array if it is whole: shape, type and checksum; else None, and it is written anew."""
-    try:
-        out: np.ndarray = np.load(path, mmap_mode="c", allow_pickle=False)
-        wanted = path.with_suffix(".xxh3").read_text("ascii")
-    except (OSError, ValueError, EOFError):
-        return None
-    good = out.shape == shape and out.dtype == np.uint8 and xxhash.xxh3_128_hexdigest(out.data) == wanted
-    return out if good else None
+    named = {kind_of(key) for key in asked}
+    return {**{key: spec for key, spec in about.items() if kind_of(key) not in named}, **asked}

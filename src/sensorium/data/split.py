@@ -12,6 +12,7 @@ from sensorium.core import SensoriumError, derive, nearest
 Mode = Literal["given", "redrawn"]
 FEW = 300  # groups; with fewer, seeds take turns over disjoint folds
 MOST_VALIDATION = 300
+MOST_TEST = 5000  # rows of a redrawn test split: ranking every query among more says nothing new
 
 
 class Grouped(Protocol):
@@ -139,7 +140,7 @@ def _redrawn(data: Grouped, seed: int) -> Split:
         note += "; later seeds redrawn"
         train = ~np.isin(groups, groups[test]) & ~np.isin(groups, held)
         return Split(np.flatnonzero(train), np.flatnonzero(np.isin(groups, held)), np.flatnonzero(test), note)
-    wanted = int((data.given == "test").sum()) if keep else max(1, len(groups) // 10)
+    wanted = int((data.given == "test").sum()) if keep else min(MOST_TEST, max(1, len(groups) // 10))
     pool = np.setdiff1d(np.arange(len(sizes)), held)
     turn = seed - 1 if keep else seed
     tested, note = _folds(pool, sizes, turn) if len(sizes) < FEW else _random(pool, sizes, wanted, seed)

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+import numpy as np
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from sensorium.core import Ids, SensoriumError
 
+VERSION = 1
 PAD, START, END = "<pad>", "<s>", "</s>"
 _BYTES = [f"<0x{k:02X}>" for k in range(256)]
 _LEAST = 512  # 259 of them are pad, start, end and the bytes
 
 
-def fit_tokenizer(texts: Sequence[str], vocab: int = 8000) -> Tokenizer:
-    """A tokeniser of min(vocab, 2 per text) entries, at least 512; ids 0, 1, 2 are pad, start, end."""
-    if not texts:
+def fit_tokenizer(texts: Iterable[str], n: int, vocab: int = 8000) -> Tokenizer:
+    """A tokeniser of min(vocab, 2 per text) entries for `n` texts, at least 512; ids 0, 1, 2 are pad, start, end."""
+    if not n:
         raise SensoriumError("no texts to fit a tokeniser on")
-    size = max(_LEAST, min(vocab, 2 * len(texts)))
+    size = max(_LEAST, min(vocab, 2 * n))
     tok = Tokenizer(models.BPE(byte_fallback=True))
     tok.normalizer = normalizers.NFC()
     tok.pre_tokenizer = pre_tokenizers.Metaspace()
@@ -38,13 +40,13 @@ def encode(tok: Tokenizer, texts: Sequence[str], length: int) -> Ids:
     if length < 1:
         raise SensoriumError(f"text length {length}; expected 1 or more")
     end, pad = (int(tok.token_to_id(name) or 0) for name in (END, PAD))
-    ids = torch.full((len(texts), length), pad, dtype=torch.int64)
-    mask = torch.zeros(len(texts), length, dtype=torch.bool)
+    ids = np.full((len(texts), length), pad, np.int64)
+    counts = np.zeros(len(texts), np.int64)
     for k, found in enumerate(tok.encode_batch(list(texts), add_special_tokens=False)):
         row = [*found.ids[: length - 1], end] if found.ids else []
-        ids[k, : len(row)] = torch.tensor(row, dtype=torch.int64)
-        mask[k, : len(row)] = True
-    return Ids(ids, mask)
+        ids[k, : len(row)] = row
+        counts[k] = len(row)
+    return Ids(torch.from_numpy(ids), torch.from_numpy(np.arange(length) < counts[:, None]))
 
 
 def _plain_bytes(tok: Tokenizer) -> Tokenizer:

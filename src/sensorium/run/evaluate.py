@@ -15,6 +15,7 @@ from sensorium.core import Batch, Embeds, Method, Ranks, SensoriumError
 from sensorium.data.rows import Rows
 from sensorium.evals.retrieval import Retrieval, relevance, score_retrieval
 
+NEGATIVE = "text/negative"
 SHORT = 16
 """Width to which embeddings are cut for the column of short vectors."""
 
@@ -85,7 +86,26 @@ def retrieval(method: Method, rows: Rows, sought: Sought, device: torch.device |
         scores[f"r@10 {key}"] = result.scores["r@10"]
         items[f"r@10 {key}"] = np.full(len(rows), np.nan)
         items[f"r@10 {key}"][there] = _hits(result, 10)
+    if NEGATIVE in batch and NEGATIVE in rows.fields:
+        items["choice"] = _choices(method, batch)
+        if (items["choice"] >= 0).any():
+            scores["choice"] = float(np.nanmean(items["choice"]))
     return Scored(scores, items)
+
+
+def _choices(method: Ranks, batch: Batch, block: int = 64) -> NDArray[np.float64]:
+    """Per row: 1 where the picture scores its text above its negative, 0 where below, 0.5 where equal; NaN where the
+    row has no negative."""
+    found = []
+    for start in range(0, len(batch[NEGATIVE]), block):
+        at = torch.arange(start, min(start + block, len(batch[NEGATIVE])))
+        part = {key: batch[key].rows(at) for key in ("image", "text", NEGATIVE)}
+        right, other = (method.rank(_one(part, k), _one(part, "image")).diagonal().cpu() for k in ("text", NEGATIVE))
+        found.append((right > other).double() + 0.5 * (right == other).double())
+    chosen = torch.cat(found)
+    if (mask := batch[NEGATIVE].mask) is not None:
+        chosen[~mask.flatten(1).any(1).cpu()] = float("nan")
+    return chosen.numpy()
 
 
 def _short(method: Method) -> bool:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import xxhash
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from sensorium.blocks.towers.frozen import Frozen
-from sensorium.core import Tokens, Value
+from sensorium.core import SensoriumError, Tokens, Value
 from sensorium.data.cache import home, write_atomic
 
 SHIPPED = Path(__file__).parent.parent / "starter" / "features"
@@ -23,6 +25,8 @@ Read = Callable[[Sequence[int]], Value]
 """Positions -> the raw value of those rows, as the tower reads it."""
 
 BLOCK = 64
+PART = 1 << 14
+"""Rows per stored file."""
 
 
 def _parts(identity: str) -> list[Path]:
@@ -38,41 +42,74 @@ def _sum(keys: Tensor, x: Tensor, lengths: Tensor) -> str:
     return digest.hexdigest()
 
 
-def _part(path: Path) -> tuple[Tensor, Tensor, Tensor] | None:
-    """keys, x, lengths of a stored part; None where it is torn or tampered with, so that it is computed again."""
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """One stored file: keys [n] uint64, x bf16 [n T D] (mapped, not read), lengths [n] int32."""
+
+    keys: NDArray[np.uint64]
+    x: Tensor
+    lengths: Tensor
+
+
+def _part(path: Path) -> _Part | None:
+    """A stored part; None where it is torn or tampered with, so that it is computed again."""
     try:
         with safe_open(path, "pt") as part:
-            keys, x, lengths = (part.get_tensor(name) for name in ("keys", "x", "length"))
-            whole = (part.metadata() or {}).get("xxh3") == _sum(keys, x, lengths)
-    except (OSError, SafetensorError, RuntimeError):
+            mark = (part.metadata() or {}).get("xxh3")
+        stored = load_file(path)  # maps the file: pages come in as rows are asked for
+        keys, x, lengths = (stored[name] for name in ("keys", "x", "length"))
+        whole = mark == _sum(keys, x, lengths)
+    except (OSError, SafetensorError, RuntimeError, KeyError):
         return None
-    return (keys, x, lengths) if whole else None
+    return _Part(keys.numpy().view(np.uint64), x, lengths) if whole else None
 
 
-def _lookup(identity: str, keys: NDArray[np.uint64]) -> tuple[Tensor | None, Tensor, NDArray[np.bool_]]:
-    """Stored rows of `keys` -> x [N T D] bf16 or None, lengths [N], which were found."""
-    found = np.zeros(len(keys), dtype=bool)
-    pieces: list[tuple[NDArray[np.int64], Tensor, Tensor]] = []
-    for path in _parts(identity):
-        if (part := _part(path)) is None:
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Stored features of N rows: `part` and `row` [N] say where each lies. A batch reads its rows as float32 Tokens; a
+    row where `there` [N] is False has no real token."""
+
+    parts: Sequence[_Part]
+    part: Tensor
+    row: Tensor
+    longest: int
+    there: Tensor
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def rows(self, index: Tensor) -> Tokens:
+        """Tokens [I T D] float32."""
+        width = self.parts[0].x.shape[2]
+        x = torch.zeros(len(index), self.longest, width)
+        lengths = torch.zeros(len(index), dtype=torch.int64)
+        part, row = self.part[index], self.row[index]
+        for k in torch.unique(part).tolist():
+            mine = part == k
+            stored = self.parts[k]
+            wide = min(self.longest, stored.x.shape[1])
+            x[mine, :wide] = stored.x[row[mine], :wide].float()
+            lengths[mine] = stored.lengths[row[mine]].long()
+        lengths = torch.where(self.there[index], lengths, 0)
+        mask = torch.arange(self.longest) < lengths[:, None]
+        return Tokens(x * mask[:, :, None], mask)
+
+    def to(self, *args: Any, **kwargs: Any) -> Tokens:
+        """Every row, through `Tensor.to`."""
+        return self.rows(torch.arange(len(self))).to(*args, **kwargs)
+
+
+def _lookup(parts: Sequence[_Part], keys: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where each of `keys` is stored: part (-1 for nowhere) and row."""
+    of, at = np.full(len(keys), -1, np.int64), np.zeros(len(keys), np.int64)
+    for k, part in enumerate(parts):
+        if not len(part.keys):
             continue
-        stored = part[0].numpy().view(np.uint64)
-        order = np.argsort(stored)
-        at = np.searchsorted(stored, keys, sorter=order).clip(max=len(stored) - 1)
-        hit = (stored[order[at]] == keys) & ~found
-        if hit.any():
-            rows = torch.from_numpy(order[at[hit]])
-            pieces.append((np.flatnonzero(hit), part[1][rows], part[2][rows].long()))
-            found |= hit
-    if not pieces:
-        return None, torch.zeros(len(keys), dtype=torch.int64), found
-    widest = max(x.shape[1] for _, x, _ in pieces)
-    out = torch.zeros(len(keys), widest, pieces[0][1].shape[2], dtype=torch.bfloat16)
-    lengths = torch.zeros(len(keys), dtype=torch.int64)
-    for where, x, n in pieces:
-        out[torch.from_numpy(where), : x.shape[1]] = x
-        lengths[torch.from_numpy(where)] = n
-    return out, lengths, found
+        order = np.argsort(part.keys)
+        place = np.searchsorted(part.keys, keys, sorter=order).clip(max=len(order) - 1)
+        hit = (part.keys[order[place]] == keys) & (of < 0)
+        of[hit], at[hit] = k, order[place[hit]]
+    return of, at
 
 
 def compute(tower: Frozen, read: Read, positions: Sequence[int], say: Progress | None = None) -> tuple[Tensor, Tensor]:
@@ -101,28 +138,41 @@ def pack(keys: NDArray[np.uint64], x: Tensor, lengths: Tensor) -> bytes:
     return save(tensors, {"xxh3": _sum(stored, x, lengths)})
 
 
-def features(tower: Frozen, keys: NDArray[np.uint64], read: Read, say: Progress | None = None) -> Tokens:
-    """Rows with content `keys` [N] through `tower` -> float32 Tokens [N T D]; only unseen content is computed."""
+def features(
+    tower: Frozen,
+    keys: NDArray[np.uint64],
+    read: Read,
+    say: Progress | None = None,
+    there: NDArray[np.bool_] | None = None,
+) -> Features:
+    """Rows with content `keys` [N] through `tower`; only unseen content is computed, and stored every `PART` rows, so
+    that what a killed run has computed is not computed again."""
     unique, first, back = np.unique(keys, return_index=True, return_inverse=True)
-    x, lengths, found = _lookup(tower.identity, unique)
-    missing = np.flatnonzero(~found)
-    if len(missing):
-        new, new_lengths = compute(tower, read, [int(first[m]) for m in missing], say)
-        name = f"{int(np.bitwise_xor.reduce(unique[missing])):016x}-{len(missing)}.safetensors"
-        write_atomic(home() / "features" / tower.identity / name, pack(unique[missing], new, new_lengths))
-        x = _merge(x, new, torch.from_numpy(missing), len(unique))
-        lengths[torch.from_numpy(missing)] = new_lengths
-    assert x is not None
-    longest = max(1, int(lengths.max()))
-    rows = torch.from_numpy(back)
-    mask = torch.arange(longest) < lengths[rows][:, None]
-    return Tokens(x[rows, :longest].float(), mask)
+    parts = [found for path in _parts(tower.identity) if (found := _part(path)) is not None]
+    of, at = _lookup(parts, unique)
+    missing = np.flatnonzero(of < 0)
+    missing = missing[np.argsort(first[missing])]  # in the order of the data: sources are read from front to back
+    done = 0
+    for start in range(0, len(missing), PART):
+        some = missing[start : start + PART]
+        x, lengths = compute(tower, read, [int(first[m]) for m in some], _shifted(say, done, len(missing)))
+        name = f"{int(np.bitwise_xor.reduce(unique[some])):016x}-{len(some)}.safetensors"
+        path = home() / "features" / tower.identity / name
+        write_atomic(path, pack(unique[some], x, lengths))
+        if (stored := _part(path)) is None:
+            raise SensoriumError(f"{path} changed while it was written; try again")
+        of[some], at[some] = len(parts), np.arange(len(some))
+        parts.append(stored)
+        done += len(some)
+    counts = np.zeros(len(unique), np.int64)
+    for k, part in enumerate(parts):
+        counts[of == k] = part.lengths.numpy()[at[of == k]]
+    back = back.reshape(-1)
+    real = np.ones(len(keys), bool) if there is None else there
+    longest = int(counts[back].max(initial=1, where=real))
+    return Features(parts, torch.from_numpy(of[back]), torch.from_numpy(at[back]), longest, torch.from_numpy(real))
 
 
-def _merge(old: Tensor | None, new: Tensor, where: Tensor, n: int) -> Tensor:
-    widest = max(new.shape[1], old.shape[1] if old is not None else 0)
-    out = torch.zeros(n, widest, new.shape[2], dtype=torch.bfloat16)
-    if old is not None:
-        out[:, : old.shape[1]] = old
-    out[where, : new.shape[1]] = new
-    return out
+def _shifted(say: Progress | None, done: int, total: int) -> Progress | None:
+    """Progress of one part as progress of the whole."""
+    return None if say is None else lambda what, n, _: say(what, done + n, total)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +16,17 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from sensorium.blocks.towers.frozen import Frozen, frozen_towers, role_of
-from sensorium.core import Budget, Field, FieldInfo, Fields, Ids, Method, Paper, SensoriumError, Tokens, Trial, Value
+from sensorium.core import Budget, Field, FieldInfo, Fields, Ids, Method, Paper, SensoriumError, Tokens, Trial
+from sensorium.data.cache import home, write_atomic
+from sensorium.data.columns import Column, pixel_column, token_column
 from sensorium.data.dataset import Dataset
 from sensorium.data.derive import negatives
 from sensorium.data.media.image import fit
 from sensorium.data.rows import Rows
 from sensorium.data.split import Split, split
 from sensorium.data.stream import Epochs
-from sensorium.data.tokenise import encode, fit_tokenizer
+from sensorium.data.tokenise import VERSION as TOKENISER
+from sensorium.data.tokenise import fit_tokenizer
 
 from .checkpoint import load_weights, newest
 from .features import Progress, features
@@ -29,6 +34,10 @@ from .fit import Stage
 from .load import attribute, config, paper
 
 SCRATCH_SIZE, SCRATCH_LENGTH = 64, 64
+MOST_TEXTS = 100_000
+"""Texts per key that a tokeniser is fitted on; more change its merges hardly at all."""
+EMPTY = np.uint64(xxhash.xxh3_64_intdigest(b""))
+"""Content of a text that is missing."""
 BASES = "sensorium.lab.bases:open_bases"
 
 
@@ -103,12 +112,11 @@ def fit_fields(
     texts = [k for k in data.kinds if data.kinds[k] == "text"]
     tokenizer = None
     if texts and towers.get("text", "scratch") == "scratch":
-        seen = [t for k in texts for t in _at(data.texts(k), train) if t]
-        tokenizer = fit_tokenizer(seen)
+        tokenizer = train_tokenizer(data, texts, train)
     found: dict[str, FieldInfo] = {}
     for key, kind in data.kinds.items():
         if kind == "image":
-            found[key] = FieldInfo("image", shape=(3, SCRATCH_SIZE, SCRATCH_SIZE))
+            found[key] = FieldInfo("image", shape=(3, scratch_size(data, key), scratch_size(data, key)))
         elif kind == "text":
             vocab = tokenizer.get_vocab_size() if tokenizer else 0
             found[key] = FieldInfo("text", vocab=vocab, length=SCRATCH_LENGTH)
@@ -117,18 +125,44 @@ def fit_fields(
     return found, tokenizer
 
 
+def scratch_size(data: Dataset, key: str) -> int:
+    """Side of the pictures that a tower from scratch sees: small ones as they are, in steps of 8, larger ones at 64."""
+    return min(SCRATCH_SIZE, max(8, -(-data.largest(key) // 8) * 8)) if data.largest(key) else SCRATCH_SIZE
+
+
+def train_tokenizer(data: Dataset, keys: Sequence[str], train: NDArray[np.int64]) -> Tokenizer:
+    """The data set's tokeniser, fitted on the train rows of its text keys once and kept."""
+    digest = xxhash.xxh3_128(f"{TOKENISER}/{version('tokenizers')}".encode())
+    for key in keys:
+        digest.update(key.encode() + b"\0" + data.content(key)[train].tobytes())
+    path = home() / "decoded" / f"{digest.hexdigest()}.tokenizer.json"
+    if path.is_file():
+        with suppress(Exception):  # a damaged one is fitted anew; tokenizers raises nothing narrower
+            return Tokenizer.from_file(str(path))
+    there = {key: _spread(train[data.content(key)[train] != EMPTY], MOST_TEXTS) for key in keys}
+    texts = (data.texts(key)[int(i)] for key in keys for i in there[key])
+    tokenizer = fit_tokenizer(texts, sum(map(len, there.values())))
+    write_atomic(path, tokenizer.to_str().encode())
+    return tokenizer
+
+
+def _spread(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """At most `most` of the rows, evenly spaced."""
+    return rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)] if len(rows) > most else rows
+
+
 def _at(values: Sequence[str], index: NDArray[np.int64]) -> list[str]:
     return [values[i] for i in index]
 
 
 def text_column(
     texts: Sequence[str], tower: Frozen | None, tokenizer: Tokenizer | None, say: Progress | None = None
-) -> Value:
+) -> Column:
     """Texts of N rows -> stored features or ids; an empty text is a row without a real token."""
     if tower is None:
         if tokenizer is None:
             raise SensoriumError("this run has no tokeniser and no text tower, so it cannot read text")
-        return encode(tokenizer, texts, SCRATCH_LENGTH)
+        return token_column(tokenizer, texts, SCRATCH_LENGTH)
     assert tower.tokenise is not None
     tokenise = tower.tokenise
     keys = np.array([xxhash.xxh3_64_intdigest(t.encode()) for t in texts], dtype=np.uint64)
@@ -136,15 +170,13 @@ def text_column(
     def read(positions: Sequence[int]) -> Ids:
         return tokenise([texts[i] for i in positions])
 
-    tokens = features(tower, keys, read, say)
-    there = torch.tensor([bool(t) for t in texts])
-    return Tokens(tokens.x * there[:, None, None], tokens.mask & there[:, None])
+    return features(tower, keys, read, say, np.array([bool(t) for t in texts]))
 
 
-def image_column(data: Dataset, key: str, tower: Frozen | None, say: Progress | None = None) -> Value:
+def image_column(data: Dataset, key: str, tower: Frozen | None, say: Progress | None = None) -> Column:
     """Pictures of every row -> stored features, or pixels u8 [N 3 S S] for a tower from scratch."""
     if tower is None:
-        return Field(torch.from_numpy(data.pixels(key, SCRATCH_SIZE)))
+        return pixel_column(data, key, scratch_size(data, key))
 
     def read(positions: Sequence[int]) -> Field:
         return Field(torch.from_numpy(np.stack([fit(data.image(key, i), tower.size) for i in positions])))
@@ -159,13 +191,13 @@ def columns(
     tokenizer: Tokenizer | None,
     train: NDArray[np.int64],
     say: Progress | None = None,
-) -> dict[str, Value]:
+) -> dict[str, Column]:
     """Every key for every row, through the method's frozen towers where it has them."""
     towers = frozen_towers(method)
-    found: dict[str, Value] = {}
+    found: dict[str, Column] = {}
     for key in keys:
         role = role_of(key)
-        if key == "text/negative":
+        if key == "text/negative" and key not in data.kinds:
             swapped = negatives(data.texts("text"), [int(i) for i in train])
             found[key] = text_column([t or "" for t in swapped], towers.get(role), tokenizer, say)
         elif data.kinds[key] == "image":
@@ -185,7 +217,7 @@ def plan(job: Job, data: Dataset, say: Progress | None = None) -> Plan:
     """Split, fit the fields, build, gather the columns, solve closed forms, lay out the stages."""
     module = paper(job.paper)
     if why := unmet(module.NEEDS, data.kinds):
-        raise SensoriumError(f"{job.paper} {why}")
+        raise SensoriumError(f"{job.paper} {data.lacks(why)}")
     parts = split(data, job.split_seed, job.split)
     fields, tokenizer = fit_fields(data, parts.train, job.towers)
     method = build(module, job, fields)
@@ -216,15 +248,17 @@ def plan(job: Job, data: Dataset, say: Progress | None = None) -> Plan:
 
 @torch.no_grad()
 def frozen_columns(method: Method, rows: Rows) -> Rows:
-    """The rows after `method.frozen`, held in memory."""
+    """The rows after `method.frozen`, held in memory; as they are where it changes nothing."""
     parts: dict[str, list[Tokens]] = {}
     for batch in rows.batches(512):
         after = method.frozen(batch)
         for key in batch:
             if isinstance(value := after[key], Tokens) and value is not batch[key]:
                 parts.setdefault(key, []).append(value)
+        if not parts:
+            return rows
     done = {k: Tokens(torch.cat([t.x for t in v]), torch.cat([t.mask for t in v])) for k, v in parts.items()}
-    return rows.with_columns(done) if done else rows
+    return rows.with_columns(done)
 
 
 def described(job: Job) -> dict[str, Any]:

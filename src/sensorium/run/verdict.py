@@ -76,6 +76,7 @@ def metrics(table: Mapping[str, Any]) -> list[dict[str, Any]]:
         ("median_rank", "median", False, "half of the queries find their right item at this rank or before"),
         (f"r@10@{SHORT}", f"R@10 at {SHORT}", True, f"R@10 when vectors are cut to their first {SHORT} numbers"),
     ]
+    known.append(("choice", "choice", True, "share of pictures that score their text above its negative; chance 0.5"))
     there = {m for e in table["entrants"] for m in e["scores"]}
     for metric in sorted(m for m in there if m.startswith("r@10 ")):
         code = metric.split(".")[-1]
@@ -185,6 +186,7 @@ def _named(metric: str) -> str:
         "r@10": "R@10",
         "fresh r@1": "R@1 without look-alikes",
         f"r@10@{SHORT}": f"R@10 cut to {SHORT} numbers",
+        "choice": "the choice between a text and its negative",
     }.get(metric, f"R@10 in {LANGUAGES.get(metric.split('.')[-1], metric.split('.')[-1])}")
 
 

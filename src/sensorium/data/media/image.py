@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import io
 import warnings
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from sensorium.data.limits import Limits, Refused
+from sensorium.data.limits import Limits, Refused, Seen
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")  # JPEG opens MPO too
 ENDINGS = (".png", ".jpg", ".jpeg", ".mpo", ".webp", ".gif", ".bmp", ".tif", ".tiff")
@@ -44,12 +43,13 @@ def load(data: bytes, limits: Limits, draft: int = 0) -> Image.Image:
         raise Refused(f"does not decode: {str(error)[:100] or type(error).__name__}") from error
 
 
-def check(data: bytes, limits: Limits) -> tuple[str, int]:
-    """Full decode: ("", 64-bit near hash) or (reason, 0)."""
+def check(data: bytes, limits: Limits) -> Seen:
+    """Full decode: size and 64-bit near hash, or why the picture is refused."""
     try:
-        return "", near_hash(load(data, limits))
+        image = load(data, limits)
+        return Seen("", near_hash(image), f"{image.width}x{image.height}")
     except Refused as reason:
-        return str(reason), 0
+        return Seen(str(reason))
 
 
 def near_hash(image: Image.Image) -> int:
@@ -67,23 +67,6 @@ def fit(image: Image.Image, size: int) -> np.ndarray:
     top, left = (size - height) // 2, (size - width) // 2
     out[top : top + height, left : left + width] = np.asarray(small)
     return out.transpose(2, 0, 1)
-
-
-def find(value: str, base: Path, root: Path) -> Path:
-    """A picture path of a row -> the file; Refused if it is a URL, missing, no file, or outside `root`."""
-    if "://" in value[:12]:
-        raise Refused("is a URL; nothing is fetched")
-    try:
-        path = (base / value).resolve()
-        if not path.is_relative_to(root.resolve()):
-            raise Refused("path outside the folder")
-        if not path.exists():
-            raise Refused("file is missing")
-        if not path.is_file():
-            raise Refused("is not a file")
-    except (OSError, ValueError) as error:
-        raise error if isinstance(error, Refused) else Refused("path is not valid") from error
-    return path
 
 
 def _load(data: bytes, limits: Limits, draft: int) -> Image.Image:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Never
 
 from sensorium.core import SensoriumError
 from sensorium.data.limits import Limits
 
-from .table import Bad, Row, Table
+from .table import Bad, Entry, Row
 
 
 def strict(text: str) -> dict[str, Any]:
@@ -27,31 +27,41 @@ def strict(text: str) -> dict[str, Any]:
     return value
 
 
-def read_jsonl(path: Path, where: str, given: str, limits: Limits) -> Table:
+def read_jsonl(path: Path, where: str, given: str, limits: Limits) -> Iterator[Entry]:
     """One row per line; `where` is the file's name in messages. Blank lines are skipped."""
-    table = Table(path.parent)
-    lines = _bytes(path, limits).removeprefix(b"\xef\xbb\xbf").split(b"\n")
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        place = f"{where}:{number}"
-        try:
-            values = strict(line.decode("utf-8"))
-        except UnicodeDecodeError:
-            table.bad.append(Bad(place, "", "invalid UTF-8"))
-        except ValueError as error:  # the last line has no newline after it: most likely the file was cut there
-            cut = number == len(lines) and str(error).startswith("broken")
-            table.bad.append(Bad(place, "", f"truncated last line ({error})" if cut else str(error)))
-        else:
-            table.rows.append(Row(place, place, values, path.parent, given))
-    return table
+    _small(path, limits)
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                line = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+                if line.strip():
+                    yield _line(line, f"{where}:{number}", path.parent, given)
+    except OSError as error:
+        raise SensoriumError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def read_csv(path: Path, where: str, given: str, limits: Limits) -> Table:
+def _line(line: bytes, place: str, base: Path, given: str) -> Entry:
+    try:
+        return Row(place, place, strict(line.rstrip(b"\n").decode("utf-8")), base, given)
+    except UnicodeDecodeError:
+        return Bad(place, "", "invalid UTF-8")
+    except ValueError as error:  # only the last line has no newline after it: most likely the file was cut there
+        cut = not line.endswith(b"\n") and str(error).startswith("broken")
+        return Bad(place, "", f"truncated last line ({error})" if cut else str(error))
+
+
+def read_csv(path: Path, where: str, given: str, limits: Limits) -> Iterator[Entry]:
     """One row per record under a header; empty cells are missing. Bytes that are no UTF-8 stay as surrogates."""
-    table = Table(path.parent)
-    text = _bytes(path, limits).removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    _small(path, limits)
+    try:
+        with path.open("r", encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+            yield from _records(file, path, where, given)
+    except OSError as error:
+        raise SensoriumError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _records(file: Any, path: Path, where: str, given: str) -> Iterator[Entry]:
+    reader = csv.reader(file, strict=True)
     header = next(reader, [])
     if twice := sorted({name for name in header if header.count(name) > 1}):
         raise SensoriumError(f"{path} has two columns named {twice[0]!r}")
@@ -59,24 +69,24 @@ def read_csv(path: Path, where: str, given: str, limits: Limits) -> Table:
         try:
             cells = next(reader)
         except StopIteration:
-            return table
+            return
         except csv.Error as error:
-            table.bad.append(Bad(f"{where}:{reader.line_num}", "", f"broken CSV: {error}"))
+            yield Bad(f"{where}:{reader.line_num}", "", f"broken CSV: {error}")
             continue
         place = f"{where}:{reader.line_num}"
         if cells and len(cells) != len(header):
-            table.bad.append(Bad(place, "", f"has {len(cells)} fields, the header has {len(header)}"))
+            yield Bad(place, "", f"has {len(cells)} fields, the header has {len(header)}")
         elif cells:
-            table.rows.append(Row(place, place, dict(zip(header, cells, strict=True)), path.parent, given))
+            yield Row(place, place, dict(zip(header, cells, strict=True)), path.parent, given)
 
 
-def _bytes(path: Path, limits: Limits) -> bytes:
+def _small(path: Path, limits: Limits) -> None:
     try:
-        if (size := path.stat().st_size) > limits.table:
-            raise SensoriumError(f"{path} has {size:,} bytes; the limit is {limits.table:,}")
-        return path.read_bytes()
+        size = path.stat().st_size
     except OSError as error:
         raise SensoriumError(f"cannot read {path}: {error.strerror or error}") from error
+    if size > limits.table:
+        raise SensoriumError(f"{path} has {size:,} bytes; the limit is {limits.table:,}")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

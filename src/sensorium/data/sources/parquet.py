@@ -1,41 +1,75 @@
-"""Parquet: pictures as struct{bytes, path}, plain bytes or path strings; strings are decoded one by one."""
+"""Parquet: media as struct{bytes, path}, plain bytes or path strings; strings are decoded one by one."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sensorium.core import SensoriumError
 from sensorium.data.limits import Limits
 
-from .table import Row, Table
+from .table import Blob, Entry, Row
+
+BATCH = 512
+"""Rows held at a time."""
 
 
-def read_parquet(path: Path, where: str, given: str, limits: Limits) -> Table:
+def read_parquet(path: Path, where: str, given: str, limits: Limits) -> Iterator[Entry]:
     """One row per row. A file that cannot be opened, or would unpack to more than `limits.table` bytes, is an error."""
+    number = 0
+    for batch in _batches(path, limits):
+        columns = [_values(batch.column(k)) for k in range(batch.num_columns)]
+        for cells in zip(*columns, strict=True):
+            names = zip(batch.schema.names, cells, strict=True)
+            values = {name: _placed(cell, path, name, number) for name, cell in names}
+            place = f"{where}:{number}"
+            yield Row(place, _media_path(values) or place, values, path.parent, given)
+            number += 1
+
+
+def _batches(path: Path, limits: Limits) -> Iterator[pa.RecordBatch]:
     try:
         with pq.ParquetFile(path) as file:
             size = sum(file.metadata.row_group(k).total_byte_size for k in range(file.metadata.num_row_groups))
             if size > limits.table:
                 raise SensoriumError(f"{path} unpacks to {size:,} bytes; the limit is {limits.table:,}")
             _no_extensions(path, file.schema_arrow)
-            data = file.read()
+            names = file.schema_arrow.names
+            if len(set(names)) < len(names):
+                twice = next(n for n in names if names.count(n) > 1)
+                raise SensoriumError(f"{path} has two columns named {twice!r}")
+            yield from file.iter_batches(BATCH)
     except (pa.ArrowException, OSError, ValueError) as error:
         first = (str(error).splitlines() or [""])[0][:120]
         raise SensoriumError(f"{path} is not readable as Parquet: {first}") from error
-    names = data.column_names
-    if len(set(names)) < len(names):
-        raise SensoriumError(f"{path} has two columns named {next(n for n in names if names.count(n) > 1)!r}")
-    columns = [_values(data[name]) for name in names]
-    table = Table(path.parent)
-    for number, cells in enumerate(zip(*columns, strict=True)):
-        values = dict(zip(names, cells, strict=True))
-        place = f"{where}:{number}"
-        table.rows.append(Row(place, _picture_path(values) or place, values, path.parent, given))
-    return table
+
+
+def fetch(path: str, column: str, row: int) -> bytes:
+    """The bytes of one cell, read again; neighbours in the same row group cost nothing more."""
+    starts = _opened(path)[1]
+    group = int(np.searchsorted(starts, row, side="right")) - 1
+    value = _group(path, group, column)[row - int(starts[group])].as_py()
+    data = value["bytes"] if isinstance(value, dict) else value
+    assert isinstance(data, bytes)
+    return data
+
+
+@lru_cache(maxsize=16)
+def _opened(path: str) -> tuple[pq.ParquetFile, np.ndarray]:
+    file = pq.ParquetFile(path)
+    counts = [file.metadata.row_group(k).num_rows for k in range(file.metadata.num_row_groups)]
+    return file, np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.int64)
+
+
+@lru_cache(maxsize=2)
+def _group(path: str, group: int, column: str) -> Any:
+    return _opened(path)[0].read_row_group(group, columns=[column])[column]
 
 
 def schema(path: Path) -> dict[str, str]:
@@ -69,7 +103,7 @@ def _no_extensions(path: Path, found: pa.Schema) -> None:
             raise SensoriumError(f"{path}: column {item.name!r} is a pickled extension type; it is not read")
 
 
-def _values(column: pa.ChunkedArray) -> list[Any]:
+def _values(column: pa.Array) -> list[Any]:
     kind = column.type
     if pa.types.is_dictionary(kind):
         column, kind = column.cast(kind.value_type), kind.value_type
@@ -81,25 +115,37 @@ def _values(column: pa.ChunkedArray) -> list[Any]:
         return [_cell(scalar) for scalar in column]
 
 
+class _NotText(bytes):
+    """Bytes that should have been UTF-8; set aside later, with that reason."""
+
+
 def _text(value: bytes | None) -> str | bytes | None:
-    """Text, or the raw bytes where they are not UTF-8 (set aside later, with a reason)."""
     if value is None:
         return None
     try:
         return value.decode("utf-8")
     except UnicodeDecodeError:
-        return value
+        return _NotText(value)
 
 
 def _cell(scalar: Any) -> Any:
     try:
         return scalar.as_py()
     except (UnicodeDecodeError, pa.ArrowException):
-        return b"\xff"
+        return _NotText(b"\xff")
 
 
-def _picture_path(values: dict[str, Any]) -> str:
-    for value in values.values():
-        if isinstance(value, dict) and "bytes" in value and isinstance(path := value.get("path"), str) and path:
-            return path
-    return ""
+def _placed(value: Any, path: Path, column: str, row: int) -> Any:
+    """Bytes, alone or as struct{bytes, path}, with the place to read them again; anything else as it is."""
+    at = f"parquet:{path}#{column}#{row}"
+    if isinstance(value, bytes) and not isinstance(value, _NotText):
+        return Blob(value, at)
+    if isinstance(value, dict) and isinstance(data := value.get("bytes"), bytes):
+        return Blob(data, at, name if isinstance(name := value.get("path"), str) else "")
+    if isinstance(value, dict) and value.keys() == {"bytes", "path"}:
+        return value["path"]
+    return value
+
+
+def _media_path(values: dict[str, Any]) -> str:
+    return next((value.name for value in values.values() if isinstance(value, Blob) and value.name), "")

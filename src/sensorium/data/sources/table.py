@@ -1,8 +1,8 @@
-"""What every source gives: rows of raw values, and the rows that could not even be read."""
+"""What every source gives: entries in order, one at a time, as often as asked."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,16 @@ class Bad:
 
 
 @dataclass(frozen=True)
+class Blob:
+    """Bytes that lie inside a table or an archive. `at` says where to read them again ("" where that cannot be done:
+    then they are copied), `name` is the file name they carry, if any."""
+
+    data: bytes = field(repr=False)
+    at: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True)
 class Row:
     """Raw values by column. `where` is its place for messages, `id` its name for people; paths start at `base`."""
 
@@ -38,24 +48,21 @@ class Row:
     given: str = ""
 
 
+Entry = Row | Bad
+
+
 @dataclass
-class Table:
-    """Rows of one source in order. `root` is the folder that no picture path may leave; `about` is dataset.json."""
+class Source:
+    """Where rows come from. `root` is the folder that no path may leave, `files` what was opened and `folders` whose
+    listing counts, `reads` give the entries of each file anew whenever they are called, and `about` is dataset.json."""
 
     root: Path
-    rows: list[Row] = field(default_factory=list)
-    bad: list[Bad] = field(default_factory=list)
+    files: list[Path] = field(default_factory=list)
+    folders: list[Path] = field(default_factory=list)
+    reads: Sequence[Callable[[], Iterator[Entry]]] = ()
     notes: list[str] = field(default_factory=list)
     about: dict[str, Any] = field(default_factory=dict)
 
-    @property
-    def columns(self) -> list[str]:
-        """Every column name, in order of first appearance."""
-        return list(dict.fromkeys(name for row in self.rows for name in row.values))
-
-    def extend(self, parts: Iterable[Table]) -> None:
-        """Appends the rows of `parts`."""
-        for part in parts:
-            self.rows += part.rows
-            self.bad += part.bad
-            self.notes += part.notes
+    def __iter__(self) -> Iterator[Entry]:
+        for read in self.reads:
+            yield from read()

@@ -57,7 +57,7 @@ class Config:
 
     def __post_init__(self) -> None:
         _between("cells", self.cells, 1, 16)
-        _between("most", self.most, 1, self.cells**2)
+        _between("most", self.most, 1, min(127, self.cells**2))  # counts are int8
         _between("fewest", self.fewest, 0, self.most)
         _between("colours", self.colours, 1, len(COLOURS))
         _between("shapes", self.shapes, 1, len(SHAPES))
