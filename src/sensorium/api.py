@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from signal import SIGINT
 from tempfile import mkdtemp
 from typing import Any
 
@@ -16,14 +17,17 @@ from sensorium.core import SensoriumError, cpu_seconds
 from sensorium.data.dataset import Dataset
 from sensorium.lab.bases import choose
 from sensorium.run import report as pages
+from sensorium.run.device import enough_memory
 from sensorium.run.features import Progress
-from sensorium.run.fit import Step
 from sensorium.run.load import config as settings_of
 from sensorium.run.load import label, resolve
 from sensorium.run.load import paper as paper_of
+from sensorium.run.lock import held, refuse_held
 from sensorium.run.plan import Job
 from sensorium.run.race import Race, Settings
-from sensorium.run.runs import TRIAL_STEPS, Model, execute, load, timed
+from sensorium.run.runs import TRIAL_STEPS, Model, execute, identity, load, timed
+from sensorium.run.save import every, free, record_of, same_run, state_of
+from sensorium.run.stop import Stopped
 
 
 def _quiet(what: str, done: int, total: int) -> None:
@@ -48,24 +52,30 @@ def train(
     start: str = "",
     split: str = "given",
     out: str | Path | None = None,
+    resume: bool = False,
+    save_every: str = "1m",
     progress: Progress = _quiet,
     say: Callable[[str], None] = print,
 ) -> Model:
     """Train one paper and return the model. `budget` is CPU time and becomes samples once, by timing 20 steps;
     `samples` says it directly. `start` is a run whose weights to start from. The run folder is `out`, or a
-    temporary one."""
+    temporary one.
+
+    A checkpoint is kept for every `save_every` of CPU time. SIGTERM and Ctrl-C finish the step, save and raise
+    `Stopped`; `resume` goes on with what lies in `out`, under the same settings, to the very weights that a run without
+    a stop would have. A finished run is returned as it is."""
     data = Dataset(data) if isinstance(data, str) else data
     name = resolve(paper)
     if not (math.isfinite(rate) and rate > 0):
         raise SensoriumError(f"rate {rate:g}; expected a positive number, such as 0.001")
     if samples < 0 or batch < 2:
         raise SensoriumError(f"samples {samples}, batch {batch}; expected at least 0 samples and 2 rows per step")
+    if seed < 0:
+        raise SensoriumError(f"seed {seed}; expected 0 or a positive number")
     if split not in ("given", "redrawn"):
         raise SensoriumError(f"split {split!r}; expected given or redrawn")
     settings_of(paper_of(name), config or {})
     folder = Path(out) if out is not None else Path(mkdtemp(prefix="sensorium-")) / label(name)
-    if folder.exists() and any(folder.iterdir()):
-        raise SensoriumError(f"{folder} is not empty; give out a new folder")
     job = Job(
         name,
         str(data.path),
@@ -80,28 +90,69 @@ def train(
         max_bad=data.max_bad,
         start=start,
     )
-    if not samples:
-        cost = timed(job, data, progress)
-        left = cpu_seconds(budget) - cost.total_s - cost.fixed_s
-        if cost.step_s and left < TRIAL_STEPS * cost.step_s:
-            least = math.ceil(cost.total_s + cost.fixed_s + TRIAL_STEPS * cost.step_s)
-            raise SensoriumError(f"budget {budget} is too small; the smallest that would do here is {least}s")
-        job = replace(job, samples=int(left / cost.step_s) * batch if cost.step_s else 0)
-        say(f"budget {budget} of CPU time = {job.samples:,} samples")
-
-    def watch(step: Step, total: int) -> None:
-        progress("train", step.n, total)
-
-    try:
-        outcome = execute(job, data, folder, say=progress, watch=watch)
-    except FloatingPointError as problem:
-        raise SensoriumError(f"{label(name)} diverged: {problem}; a smaller rate may help") from None
+    due = every(cpu_seconds(save_every))
+    refuse_held(folder)
+    free(folder, resume)
+    if state_of(folder) == "finished":
+        _same(folder, job, data, samples, budget)
+        say(f"{folder} is finished; nothing is left to do")
+        return load(folder, trust_code=True)
+    if resume and state_of(folder) == "nothing":
+        say(f"{folder} holds no run yet; it is begun")
+    with held(folder, f"sensorium train {label(name)} {data.path}"):
+        free(folder, resume)
+        try:
+            if state_of(folder) == "unfinished":
+                job = _same(folder, job, data, samples, budget)
+            elif not samples:
+                job = replace(job, samples=_affordable(job, data, budget, progress))
+                say(f"budget {budget} of CPU time = {job.samples:,} samples")
+            with enough_memory(batch):
+                outcome = execute(
+                    job,
+                    data,
+                    folder,
+                    say=progress,
+                    watch=lambda step, total: progress("train", step.n, total),
+                    budget="" if samples else budget,
+                    due=due,
+                    tell=say,
+                )
+        except FloatingPointError as problem:
+            raise SensoriumError(f"{label(name)} diverged: {problem}; a smaller rate may help") from None
+        except KeyboardInterrupt as stop:
+            line = "stopped before the first step; nothing is kept"
+            if state_of(folder) == "unfinished":
+                line = f"{str(stop) or 'stopped'}; {folder} holds what was done, the same command with --resume goes on"
+            raise Stopped(line, getattr(stop, "number", SIGINT)) from None
     shown = ", ".join(f"{k} {v:.3f}" for k, v in outcome.test.items() if k in ("r@1", "r@10")) or "has no score to give"
     say(
         f"{label(name)}: test {shown}; {outcome.cost['cpu_s']:.1f} CPU-s, "
         f"{int(outcome.cost['parameters']):,} parameters trained"
     )
     return load(folder, trust_code=True)
+
+
+def _same(folder: Path, job: Job, data: Dataset, samples: int, budget: str) -> Job:
+    """The job that `folder` was started with, where it is the one asked for now; a budget became samples then."""
+    stored = record_of(folder)
+    if not samples:
+        started = stored.get("budget") or f"{stored['job']['samples']:,} samples"
+        if started != budget:
+            raise SensoriumError(f"{folder} was started with {started}, asked for budget {budget}")
+        job = replace(job, samples=stored["job"]["samples"])
+    same_run(folder, stored, identity(job, data))
+    return job
+
+
+def _affordable(job: Job, data: Dataset, budget: str, progress: Progress) -> int:
+    """Samples that a budget pays for, by timing 20 steps; one too small is refused with the smallest that would do."""
+    cost = timed(job, data, progress)
+    left = cpu_seconds(budget) - cost.total_s - cost.fixed_s
+    if cost.step_s and left < TRIAL_STEPS * cost.step_s:
+        least = math.ceil(cost.total_s + cost.fixed_s + TRIAL_STEPS * cost.step_s)
+        raise SensoriumError(f"budget {budget} is too small; the smallest that would do here is {least}s")
+    return int(left / cost.step_s) * job.batch if cost.step_s else 0
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +16,19 @@ from torch import Tensor, nn
 
 from sensorium.core import Batch, Method, Rng, SensoriumError, Terms
 from sensorium.run import checkpoint
-from sensorium.run.checkpoint import load_weights, newest, publish, to_json, verified, weights, write_json
+from sensorium.run.checkpoint import (
+    damage,
+    found,
+    load_weights,
+    newest,
+    prune,
+    publish,
+    tidy,
+    to_json,
+    verified,
+    weights,
+    write_json,
+)
 
 FILES = {"model.safetensors": bytes(range(200)), "state.json": b'{"step": 3}\n'}
 
@@ -143,6 +157,126 @@ def test_json_of_a_number_that_is_none_is_valid() -> None:
     assert to_json((float("nan"), float("-inf"), 1)) == b"[\n null,\n null,\n 1\n]\n"
 
 
+# A disk that fails
+
+
+def failing(after: int, number: int, name: str) -> Callable[..., None]:
+    """The `after`-th call of os.`name` fails as the operating system would."""
+    real, calls = getattr(os, name), [0]
+
+    def call(*args: object) -> None:
+        calls[0] += 1
+        if calls[0] > after:
+            raise OSError(number, os.strerror(number))
+        real(*args)
+
+    return call
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EROFS, errno.EACCES])
+@pytest.mark.parametrize(("name", "after"), KILLS)
+@pytest.mark.parametrize("there", [False, True], ids=["new", "again"])
+def test_what_cannot_be_written_is_one_line_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, after: int, number: int, there: bool
+) -> None:
+    folder = tmp_path / "checkpoints" / "7"
+    publish(tmp_path / "checkpoints" / "3", FILES)
+    if there:
+        publish(folder, FILES)
+    with monkeypatch.context() as patch, pytest.raises(SensoriumError) as refused:
+        patch.setattr(os, name, failing(after, number, name))
+        publish(folder, {**FILES, "more": bytes(5000)})
+    size = int(str(refused.value).partition("needs ")[2].partition(" bytes")[0].replace(",", ""))
+    assert 5200 < size < 6500
+    assert str(refused.value).startswith(f"cannot write {folder}, which needs ")
+    assert str(refused.value).endswith(os.strerror(number))
+    assert sorted(p.name for p in folder.parent.iterdir()) == (["3", "7"] if there else ["3"])
+    assert newest(tmp_path).name == ("7" if there else "3")
+
+
+# Finding, keeping, tidying
+
+
+def test_one_that_was_being_replaced_is_found_where_it_was_put_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGKILL between the two renames runs no handler: the old one stays under its other name."""
+    folder = tmp_path / "checkpoints" / "7"
+    publish(tmp_path / "checkpoints" / "3", FILES)
+    publish(folder, FILES)
+    folder.rename(folder.with_name(".7.old"))
+    (tmp_path / "checkpoints" / ".7.99.tmp").mkdir()
+    assert newest(tmp_path).name == ".7.old"
+    tidy(tmp_path)
+    assert newest(tmp_path) == folder and verified(folder)
+    assert sorted(p.name for p in folder.parent.iterdir()) == ["3", "7"]
+
+
+def test_what_was_put_aside_goes_where_it_was_replaced_or_is_damaged(tmp_path: Path) -> None:
+    for step in (3, 7, 9):
+        publish(tmp_path / "checkpoints" / str(step), FILES)
+    shutil.copytree(tmp_path / "checkpoints" / "7", tmp_path / "checkpoints" / ".7.old")
+    (tmp_path / "checkpoints" / "9").rename(tmp_path / "checkpoints" / ".9.old")
+    (tmp_path / "checkpoints" / ".9.old" / "state.json").write_bytes(b"torn")
+    tidy(tmp_path)
+    assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["3", "7"]
+
+
+def test_tidying_takes_what_is_temporary_and_nothing_else(tmp_path: Path) -> None:
+    kept = ["run.json", "notes.tmp", ".hidden"]
+    for name in [*kept, ".run.json.12.ab.tmp"]:
+        (tmp_path / name).write_text("x")
+    publish(tmp_path / "checkpoints" / "3", FILES)
+    (tmp_path / "checkpoints" / ".4.12.tmp").mkdir()
+    (tmp_path / "checkpoints" / ".4.12.tmp" / "model.safetensors").write_bytes(b"x")
+    tidy(tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([*kept, "checkpoints"])
+    assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["3"]
+
+
+def steps(run: Path) -> list[str]:
+    return [c.name for c in found(run)]
+
+
+def test_pruning_keeps_the_newest_two_good_ones(tmp_path: Path) -> None:
+    for step in (9, 10, 100, 101):
+        publish(tmp_path / "checkpoints" / str(step), FILES)
+    (tmp_path / "checkpoints" / "100" / "state.json").write_bytes(b"torn")
+    assert steps(tmp_path) == ["101", "100", "10", "9"]
+    prune(tmp_path)
+    assert steps(tmp_path) == ["101", "10"]
+    prune(tmp_path, keep=1)
+    assert steps(tmp_path) == ["101"]
+    prune(tmp_path)
+    assert steps(tmp_path) == ["101"]
+
+
+def test_pruning_removes_nothing_where_the_newest_is_damaged(tmp_path: Path) -> None:
+    for step in (1, 2, 3):
+        publish(tmp_path / "checkpoints" / str(step), FILES)
+    (tmp_path / "checkpoints" / "3" / "state.json").write_bytes(b"torn")
+    prune(tmp_path)
+    assert steps(tmp_path) == ["3", "2", "1"]
+    prune(tmp_path / "nowhere")
+
+
+def test_what_is_damaged_is_said_with_the_one_that_is_used(tmp_path: Path) -> None:
+    for step in (300, 400, 500):
+        publish(tmp_path / "checkpoints" / str(step), FILES)
+    (tmp_path / "checkpoints" / "500" / "state.json").unlink()
+    (tmp_path / "checkpoints" / "400" / "model.safetensors").write_bytes(b"torn")
+    said: list[str] = []
+    assert newest(tmp_path, said.append).name == "300"
+    assert said == [
+        "checkpoint 500 is damaged (state.json: No such file or directory); going on from 300",
+        "checkpoint 400 is damaged (model.safetensors does not match its checksum); going on from 300",
+    ]
+    with pytest.warns(UserWarning, match="checkpoint 400 is damaged"):
+        newest(tmp_path)
+    assert damage(tmp_path / "checkpoints" / "300") == ""
+    assert damage(tmp_path / "nowhere") == "manifest.json: No such file or directory"
+
+
 # Damage
 
 
@@ -194,7 +328,7 @@ def test_newest_counts_numbers_and_falls_back_to_the_older_good_one(tmp_path: Pa
     assert newest(tmp_path).name == "100"
     for step, older in ((100, "10"), (10, "9")):
         (tmp_path / "checkpoints" / str(step) / "model.safetensors").write_bytes(b"torn")
-        assert newest(tmp_path).name == older
+        assert newest(tmp_path, lambda _: None).name == older
     (tmp_path / "checkpoints" / "9" / "manifest.json").unlink()
     with pytest.raises(SensoriumError, match="no checkpoint whose checksums hold"):
         newest(tmp_path)

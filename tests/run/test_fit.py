@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+import xxhash
 from torch import Tensor, nn
 
 from sensorium.core import Batch, Budget, Field, Method, Rng, SensoriumError, Terms, Trial
@@ -85,6 +86,12 @@ def test_cosine_rises_in_a_line_and_falls_as_half_a_cosine() -> None:
         [0.5 + math.sqrt(2) / 4, 0.5, 0.5 - math.sqrt(2) / 4, 0], abs=1e-12
     )
     assert cosine(0.0)(0.0) == 1 and cosine(0.0)(1.0) == 0
+
+
+@pytest.mark.parametrize("warmup", [1.0, 1.5, -0.1, math.nan])
+def test_a_warmup_that_leaves_nothing_to_fall_is_refused(warmup: float) -> None:
+    with pytest.raises(SensoriumError, match=r"warmup .*; expected a share"):
+        cosine(warmup)
 
 
 def test_each_step_has_the_rate_of_its_place() -> None:
@@ -322,7 +329,7 @@ def test_resuming_without_the_optimiser_would_be_seen() -> None:
     fit = Fit(other, two_stages(), trial(6))
     next(iter(fit))
     state = deepcopy(fit.state_dict())
-    state["optimiser"]["state"] = {}
+    state["optimiser"] = {}
     again = Fit(other, two_stages(), trial(6))
     again.load_state_dict(state)
     run(other, again)
@@ -335,3 +342,107 @@ def test_what_a_stage_froze_rests_in_eval_mode_and_wakes_with_the_next() -> None
     for _ in Fit(method, [stage(1, rates={"": 1.0, "towers": None}), stage(1)], trial(2)):
         modes.append((method.towers["text"].training, method.head.training))
     assert modes == [(False, True), (True, True)]
+
+
+# What a state holds
+
+
+def test_moments_go_by_the_name_of_their_parameter() -> None:
+    method = Toy()
+    fit = Fit(method, [stage(3, rates={"": 1.0, "towers.text": None})], trial(3))
+    list(islice(iter(fit), 2))
+    moments = fit.state_dict()["optimiser"]
+    assert set(moments) == {n for n, _ in method.named_parameters() if not n.startswith("towers.text")}
+    for name, p in method.named_parameters():
+        if name in moments:
+            assert set(moments[name]) == {"step", "exp_avg", "exp_avg_sq"}
+            assert moments[name]["exp_avg"].shape == p.shape and float(moments[name]["step"]) == 2
+
+
+def test_the_moments_of_the_last_step_are_still_there_at_the_end() -> None:
+    fit = Fit(Toy(), [stage(3)], trial(3))
+    list(fit)
+    assert {float(m["step"]) for m in fit.state_dict()["optimiser"].values()} == {3.0}
+
+
+def test_moments_of_another_method_are_refused_by_name() -> None:
+    fit = Fit(Toy(), [stage(3)], trial(3))
+    list(islice(iter(fit), 1))
+    state = fit.state_dict()
+    state["optimiser"]["tail.weight"] = state["optimiser"].pop("head.weight")
+    with pytest.raises(SensoriumError, match=r"'tail\.weight'"):
+        Fit(Toy(), [stage(3)], trial(3)).load_state_dict(state)
+
+
+class Shuffled(Numbers):
+    """The batches of `Numbers` with their rows in an order of its own."""
+
+    def batch(self, step: int) -> Batch:
+        drawn = super().batch(step)
+        order = torch.randperm(BATCH, generator=torch.Generator().manual_seed(self.seed))
+        return {k: v.rows(order) for k, v in drawn.items()}
+
+
+def test_the_digest_of_rows_is_that_of_their_order() -> None:
+    """Hand-made: xxh3-128 over the digest so far in hex and the ids as little-endian int64."""
+    digest = ""
+    for step in Fit(Toy(), two_stages(), trial(6)):
+        ids = b"".join(k.to_bytes(8, "little") for k in range(BATCH))
+        digest = xxhash.xxh3_128_hexdigest(digest.encode() + ids)
+        assert step.rows == digest
+    other = list(Fit(Toy(), [stage(6, data=Shuffled())], trial(6)))
+    assert other[-1].rows != digest
+
+
+# Streams that are asked for
+
+
+class Weighed:
+    """Batches that depend on the weights it was made with and on the generator and mode of then."""
+
+    def __init__(self, method: Method) -> None:
+        self.shift = method.scale.detach().clone() + torch.rand(()) + 10 * method.training  # type: ignore[operator]
+
+    def batch(self, step: int) -> Batch:
+        drawn = Numbers(1).batch(step)
+        x = drawn["x"]
+        assert isinstance(x, Field)
+        return {**drawn, "x": Field(x.data + self.shift)}
+
+
+def asking() -> list[Stage]:
+    return [stage(2), stage(4, data=Weighed)]
+
+
+@pytest.mark.parametrize("k", range(1, 7))
+def test_a_stream_that_was_asked_for_is_the_same_after_resuming(k: int) -> None:
+    whole, stopped, resumed = Toy(dropout=0.5), Toy(dropout=0.5), Toy(dropout=0.5)
+    steps = run(whole, Fit(whole, asking(), trial(6)))
+    fit = Fit(stopped, asking(), trial(6))
+    list(islice(iter(fit), k))
+    state, weights = deepcopy(fit.state_dict()), copied(stopped)
+    torch.manual_seed(99)
+    resumed.load_state_dict(weights)
+    again = Fit(resumed, asking(), trial(6))
+    again.load_state_dict(state)
+    assert [s.terms for s in run(resumed, again)] == [s.terms for s in steps[k:]]
+    assert not changed(copied(whole), resumed)
+
+
+def test_weights_of_the_beginning_are_kept_where_a_stream_was_asked_for_alone() -> None:
+    fit = Fit(Toy(), asking(), trial(6))
+    kept = [bool(fit.state_dict()["asked_with"]) for _ in fit]
+    assert kept == [False, False, True, True, True, False]
+
+
+def test_asking_again_with_later_weights_would_be_seen() -> None:
+    """The comparison above can fail."""
+    whole, other = Toy(), Toy()
+    run(whole, Fit(whole, asking(), trial(6)))
+    fit = Fit(other, asking(), trial(6))
+    list(islice(iter(fit), 4))
+    state = deepcopy(fit.state_dict()) | {"asked_with": {}}
+    again = Fit(other, asking(), trial(6))
+    again.load_state_dict(state)
+    run(other, again)
+    assert changed(copied(whole), other)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import sys
+import warnings
+from signal import SIGINT
+from typing import TextIO
 
 from cyclopts import App, CycloptsError
 
 from sensorium import __version__
+from sensorium.run.stop import terminable
 
 COMMANDS = {
     "demo": ("sensorium.cli.race:demo", "Race on the bundled pictograms, then search them: a first look in minutes."),
@@ -14,6 +18,8 @@ COMMANDS = {
     "train": ("sensorium.cli.train:train", "Train one paper on your data."),
     "search": ("sensorium.cli.search:search", "Search a data set in words, with a picture, or with both."),
     "embed": ("sensorium.cli.train:embed", "Write the embeddings of a data set to a file."),
+    "reproduce": ("sensorium.cli.claims:reproduce", "Measure what a paper claims: seeds, an interval, a verdict."),
+    "evidence": ("sensorium.cli.claims:evidence", "Show what was measured of every claim, and what was not."),
     "papers": ("sensorium.cli.papers:papers", "List the papers: what each needs and how far it is built."),
     "show": ("sensorium.cli.papers:show", "Show one paper: mechanism, claim, parts."),
     "data": ("sensorium.cli.data:data", "Show what is understood of a data set, and what is set aside."),
@@ -40,15 +46,30 @@ def fail(line: str) -> int:
     return 2
 
 
+def note(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """A warning as one line, without the source around it."""
+    print(f"sensorium: {' '.join(str(message).split())}", file=sys.stderr)
+
+
 def main() -> None:
-    """Entry point. Bad input is one line and exit code 2; an interrupt says how to go on."""
+    """Entry point. Bad input is one line and exit code 2; Ctrl-C and SIGTERM say how to go on and give 130 and 143."""
     try:
-        app()(sys.argv[1:], exit_on_error=False, print_error=False)
+        with terminable(), warnings.catch_warnings():
+            warnings.showwarning = note
+            app()(sys.argv[1:], exit_on_error=False, print_error=False)
     except CycloptsError as problem:
         sys.exit(fail(str(problem)))
-    except KeyboardInterrupt:
-        print("sensorium: stopped; finished runs are kept, the same command continues", file=sys.stderr)
-        sys.exit(130)
+    except KeyboardInterrupt as stop:
+        line = str(stop) or "stopped; finished runs are kept, the same command continues"
+        print(f"sensorium: {line}", file=sys.stderr)
+        sys.exit(128 + getattr(stop, "number", SIGINT))
     except OSError as problem:
         sys.exit(fail(f"{problem.strerror or problem}: {problem.filename}" if problem.filename else str(problem)))
     except Exception as problem:

@@ -24,8 +24,13 @@ def train(
     from_: Annotated[str, Parameter(name="--from")] = "",
     split: str = "given",
     max_bad: float = 0.1,
+    resume: bool = False,
+    save_every: str = "1m",
 ) -> None:
     """Train one paper on your data.
+
+    SIGTERM and the first Ctrl-C finish the step and save, with exit code 143 or 130; the same command with --resume
+    goes on to the very weights that training without a stop would have given.
 
     Parameters
     ----------
@@ -34,7 +39,7 @@ def train(
     data
         A folder, JSONL or Parquet file.
     out
-        Folder of the run; must not hold another.
+        Folder of the run; must not hold another, but for --resume.
     budget
         CPU time: 90s, 5m, 2h. Becomes samples once, by timing 20 steps.
     samples
@@ -57,14 +62,19 @@ def train(
         given or redrawn.
     max_bad
         Share of bad rows above which training stops.
+    resume
+        Go on with the run in --out, where there is one.
+    save_every
+        CPU time between two checkpoints: 90s, 5m, 2h.
     """
     import sensorium as sm
     from sensorium.cli.options import pairs, writable
     from sensorium.cli.progress import Bar
-    from sensorium.core import SensoriumError
+    from sensorium.run.lock import refuse_held
+    from sensorium.run.save import free
 
-    if out.exists() and any(out.iterdir()):
-        raise SensoriumError(f"{out} is not empty; give --out a new folder")
+    refuse_held(out)
+    free(out, resume)
     writable(out.parent if out.parent != Path() else Path("."))
     bar = Bar()
     model = sm.train(
@@ -80,6 +90,8 @@ def train(
         start=from_,
         split=split,
         out=out,
+        resume=resume,
+        save_every=save_every,
         progress=bar,
         say=bar.say,
     )

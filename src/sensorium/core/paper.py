@@ -220,7 +220,11 @@ Statement = Above | NotBelow | Keeps | Sooner | Trend | Cheaper
 
 @dataclass(frozen=True)
 class Claim:
-    """What `reproduce` measures: named arms, statements about them, the trivial predictor each arm must beat first."""
+    """What `reproduce` measures: named arms, statements about them, the trivial predictor each arm must beat first.
+
+    `data` names the set of arms that name none ("starter", "world/binding" …), `towers` what they start from ("auto",
+    "scratch" or names), `batch` the rows per step of every arm.
+    """
 
     arms: Mapping[str, Arm]
     says: Sequence[Statement]
@@ -228,6 +232,9 @@ class Claim:
     rates: Sequence[float]
     budget: Budget
     seeds: int = 5
+    data: str = "starter"
+    towers: str = "auto"
+    batch: int = 256
 
 
 class Bases(Protocol):

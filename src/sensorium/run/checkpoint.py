@@ -6,6 +6,8 @@ import hashlib
 import json
 import os
 import shutil
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,17 +38,38 @@ def _manifest(files: dict[str, Any]) -> bytes:
 
 
 def publish(folder: Path, files: dict[str, bytes]) -> None:
-    """Write a folder of files whole or not at all: temporary name, fsync, checksummed manifest, rename, fsync."""
-    temporary, aside = (folder.with_name(f".{folder.name}.{what}") for what in (f"{os.getpid()}.tmp", "old"))
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
+    """Write a folder of files whole or not at all: temporary name, fsync, checksummed manifest, rename, fsync.
+
+    Raises: SensoriumError that names the path and the bytes it needs; the temporary folder goes.
+    """
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     entries = {name: {"sha256": _sha(data), "bytes": len(data)} for name, data in files.items()}
-    for name, data in {**files, "manifest.json": _manifest(entries)}.items():
-        with open(temporary / name, "wb") as out:
+    files = {**files, "manifest.json": _manifest(entries)}
+    try:
+        _write(temporary, files)
+        _swap(temporary, folder)
+    except OSError as problem:
+        shutil.rmtree(temporary, ignore_errors=True)
+        size = sum(len(data) for data in files.values())
+        raise SensoriumError(
+            f"cannot write {folder}, which needs {size:,} bytes: {problem.strerror or problem}"
+        ) from problem
+
+
+def _write(folder: Path, files: dict[str, bytes]) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for name, data in files.items():
+        with open(folder / name, "wb") as out:
             out.write(data)
             out.flush()
             os.fsync(out.fileno())
-    _sync(temporary)
+    _sync(folder)
+
+
+def _swap(temporary: Path, folder: Path) -> None:
+    """`temporary` in the place of `folder`. Killed between the two renames, the old one is found under `_aside`."""
+    aside = _aside(folder)
     if folder.exists():
         shutil.rmtree(aside, ignore_errors=True)
         folder.rename(aside)
@@ -60,25 +83,88 @@ def publish(folder: Path, files: dict[str, bytes]) -> None:
     _sync(folder.parent)
 
 
-def verified(folder: Path) -> bool:
-    """Whether the manifest is what was written and every file of it is there with its checksum."""
+def _aside(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.old")
+
+
+def damage(folder: Path) -> str:
+    """What is wrong with a published folder: "" where the manifest is what was written and every file of it is there
+    with its checksum."""
     try:
         written = (folder / "manifest.json").read_bytes()
+    except OSError as problem:
+        return f"manifest.json: {problem.strerror or problem}"
+    try:
         entries = json.loads(written)["files"]
-        whole = written == _manifest(entries) and bool(entries)
-        return whole and all(_sha((folder / name).read_bytes()) == entry["sha256"] for name, entry in entries.items())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return False
+        if written != _manifest(entries) or not entries:
+            return "manifest.json does not match its checksum"
+        for name, entry in entries.items():
+            if _sha((folder / name).read_bytes()) != entry["sha256"]:
+                return f"{name} does not match its checksum"
+    except OSError as problem:
+        return f"{Path(problem.filename or name).name}: {problem.strerror or problem}"
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return "manifest.json does not match its checksum"
+    return ""
 
 
-def newest(run: Path) -> Path:
-    """The newest checkpoint of a run, or of a race's best run, whose checksums hold."""
+def verified(folder: Path) -> bool:
+    """Whether nothing is wrong with a published folder."""
+    return not damage(folder)
+
+
+def found(run: Path) -> list[Path]:
+    """The checkpoints of a run, newest first. One that was being replaced when its process died is found where it was
+    put aside."""
+    folder = run / "checkpoints"
+    aside = {_step(c): c for c in folder.glob(".*.old")}
+    names = {_step(c): c for c in folder.glob("[!.]*")}
+    return [c for step, c in sorted({**aside, **names}.items(), reverse=True) if step >= 0]
+
+
+def newest(run: Path, say: Callable[[str], object] = warnings.warn) -> Path:
+    """The newest checkpoint of a run, or of a race's best run, whose checksums hold; `say` is told of damaged ones."""
     folder = run / "best" if (run / "race.json").is_file() else run
-    found = sorted((folder / "checkpoints").glob("[0-9]*"), key=lambda c: int(c.name), reverse=True)
-    good = next((c for c in found if verified(c)), None)
-    if good is None:
-        raise SensoriumError(f"{run} has no checkpoint whose checksums hold")
-    return good
+    torn: list[tuple[int, str]] = []
+    for checkpoint in found(folder):
+        if not (why := damage(checkpoint)):
+            for older, reason in torn:
+                say(f"checkpoint {older} is damaged ({reason}); going on from {_step(checkpoint)}")
+            return checkpoint
+        torn.append((_step(checkpoint), why))
+    listed = ": " + "; ".join(f"{step}: {why}" for step, why in torn) if torn else ""
+    raise SensoriumError(f"{run} has no checkpoint whose checksums hold{listed}")
+
+
+def _step(checkpoint: Path) -> int:
+    """The step of a checkpoint, also where it was put aside; -1 for anything else."""
+    name = checkpoint.name.removeprefix(".").removesuffix(".old")
+    return int(name) if name.isdecimal() else -1
+
+
+def prune(run: Path, keep: int = 2) -> None:
+    """Remove all checkpoints but the newest `keep` good ones. Where the newest is damaged nothing is removed."""
+    checkpoints = found(run)
+    if not checkpoints or not verified(checkpoints[0]):
+        return
+    good = [c for c in checkpoints[1:] if verified(c)][: keep - 1]
+    for checkpoint in set(checkpoints[1:]) - set(good):
+        shutil.rmtree(checkpoint)
+
+
+def tidy(run: Path) -> None:
+    """Clear what a killed process left: temporary files go, a checkpoint that was put aside comes back or goes."""
+    for left in [*run.glob(".*.tmp"), *(run / "checkpoints").glob(".*.tmp")]:
+        if left.is_dir():
+            shutil.rmtree(left)
+        else:
+            left.unlink()
+    for aside in (run / "checkpoints").glob(".*.old"):
+        folder = aside.with_name(str(_step(aside)))
+        if folder.exists() or damage(aside):
+            shutil.rmtree(aside)
+        else:
+            aside.rename(folder)
 
 
 def weights(module: nn.Module) -> bytes:

@@ -6,10 +6,13 @@ import contextlib
 import platform
 import resource
 import time
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
+
+from sensorium.core import SensoriumError
 
 
 def settle(threads: int = 1) -> torch.device:
@@ -60,3 +63,18 @@ def environment() -> dict[str, str]:
         except PackageNotFoundError:
             found[package] = "not installed"
     return found
+
+
+@contextlib.contextmanager
+def enough_memory(batch: int) -> Iterator[None]:
+    """One clear line where memory, the machine's or the accelerator's, runs out."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as problem:
+        # On the CPU torch has no error of its own for it.
+        if not isinstance(problem, MemoryError | torch.OutOfMemoryError) and "can't allocate memory" not in str(
+            problem
+        ):
+            raise
+        first = str(problem).partition("\n")[0]
+        raise SensoriumError(f"out of memory at batch {batch}; a smaller one needs less ({first})") from problem

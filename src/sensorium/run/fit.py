@@ -10,9 +10,10 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
-from torch import nn
+import xxhash
+from torch import Tensor, nn
 
-from sensorium.core import Batch, Budget, Method, SensoriumError, Trial, derive
+from sensorium.core import Batch, Budget, Field, Method, SensoriumError, Trial, Value, derive
 from sensorium.data.stream import Stream
 
 Schedule = Callable[[float], float]
@@ -20,7 +21,9 @@ Schedule = Callable[[float], float]
 
 
 def cosine(warmup: float = 0.1) -> Schedule:
-    """Linear rise over the share `warmup`, then half a cosine to zero."""
+    """Linear rise over the share `warmup`, in [0, 1), then half a cosine to zero."""
+    if not 0 <= warmup < 1:
+        raise SensoriumError(f"warmup {warmup:g}; expected a share of the stage, at least 0 and below 1")
 
     def at(done: float) -> float:
         if done < warmup:
@@ -42,7 +45,8 @@ class AdamW:
 @dataclass(frozen=True)
 class Stage:
     """A stretch of training. `rates` maps name patterns to multiples of the trial's rate: the longest match wins, None
-    freezes, and a pattern that matches nothing is an error. A callable `data` is asked when the stage begins."""
+    freezes, and a pattern that matches nothing is an error. A callable `data` is asked when the stage begins, with the
+    method in eval mode and generators seeded from (seed, stage); what it returns may depend on the weights it saw."""
 
     data: Stream | Callable[[Method], Stream]
     budget: Budget
@@ -56,7 +60,8 @@ class Stage:
 
 @dataclass(frozen=True)
 class Step:
-    """What one step did: `terms` are the named losses, `seconds` CPU time so far in this fit."""
+    """What one step did: `terms` are the named losses, `seconds` CPU time so far in this fit, `rows` a digest of the
+    ids of all samples so far in their order: equal digests, equal order."""
 
     n: int
     stage: int
@@ -64,6 +69,7 @@ class Step:
     terms: Mapping[str, float]
     rate: float
     seconds: float
+    rows: str
 
 
 def _matches(name: str, pattern: str) -> bool:
@@ -97,11 +103,15 @@ class Fit:
         self.method, self.stages, self.trial = method, stages, trial
         self.device = device or torch.device("cpu")
         self.stage = self.step = self.total = self.samples = 0
+        self.seconds, self.rows = 0.0, ""
+        self.trained = 0  # numbers that the stage trains
         # What the method itself froze stays frozen; a stage freezes for itself alone.
         self._trainable = {name for name, p in method.named_parameters() if p.requires_grad}
         self._still: list[nn.Module] = []
+        self._begun = -1  # the stage that the optimiser and the stream belong to
         self._optimiser: torch.optim.Optimizer | None = None
         self._stream: Stream | None = None
+        self._asked_with: dict[str, Tensor] = {}
 
     @property
     def steps(self) -> int:
@@ -121,18 +131,29 @@ class Fit:
         groups = rate_groups(self.method, stage.rates, stage.optim.decay)
         self._still = [m for m in self.method.modules() if self._stopped(m)]
         self._optimiser = torch.optim.AdamW(groups, lr=self.trial.rate, betas=stage.optim.betas, eps=stage.optim.eps)
-        data = stage.data
-        self._stream = data if hasattr(data, "batch") else data(self.method)
+        self._stream = self._ask(stage.data)
+        self._begun, self.trained = self.stage, sum(p.numel() for group in groups for p in group["params"])
+
+    def _ask(self, data: Stream | Callable[[Method], Stream]) -> Stream:
+        """The stream of a stage. The weights that a callable sees are kept: a run that is resumed later in the stage
+        has to ask with them again."""
+        if hasattr(data, "batch") and not isinstance(data, type):  # a class of streams is a callable that gives one
+            self._asked_with = {}
+            return data
+        self._asked_with = {k: v.detach().clone() for k, v in self.method.state_dict().items()}
+        torch.manual_seed(derive(self.trial.seed, "stage", self.stage))
+        self.method.eval()
+        return data(self.method)
 
     def __iter__(self) -> Iterator[Step]:
-        start = time.process_time()
+        start = time.process_time() - self.seconds
         while self.stage < len(self.stages):
-            if self._optimiser is None:
+            if self._begun != self.stage:
                 self._begin()
             done = self._one(start)
             # Before the yield: whoever stops here must find a state that goes on with the next step.
             if self.step == self.stages[self.stage].budget.steps(self.stages[self.stage].batch):
-                self.stage, self.step, self._optimiser = self.stage + 1, 0, None
+                self.stage, self.step = self.stage + 1, 0
             yield done
 
     def _one(self, start: float) -> Step:
@@ -143,7 +164,8 @@ class Fit:
             group["lr"] = rate * group["multiple"]
         # Global generators (dropout) are re-seeded every step, so a resumed run needs no generator state.
         torch.manual_seed(derive(self.trial.seed, "step", self.total))
-        batch: Batch = {k: v.to(self.device) for k, v in self._stream.batch(self.step).items()}
+        drawn = self._stream.batch(self.step)
+        batch: Batch = {k: v.to(self.device) for k, v in drawn.items()}
         method.train()
         for module in self._still:
             module.eval()
@@ -161,30 +183,56 @@ class Fit:
         method.after_step(batch)
         self.step, self.total = self.step + 1, self.total + 1
         self.samples += len(batch["row"])
+        self.rows = _chained(self.rows, drawn["row"])
+        self.seconds = time.process_time() - start
         return Step(
             self.total,
             self.stage,
             self.samples,
             {k: float(v.detach()) for k, v in terms.items()},
             rate,
-            time.process_time() - start,
+            self.seconds,
+            self.rows,
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Position and optimiser state; weights are the method's own."""
+        """Position, moments by parameter name and, for a stream that was asked for, the weights it was asked with. The
+        weights of now are the method's own."""
+        moments = {} if self._optimiser is None else self._optimiser.state
         return {
             "stage": self.stage,
             "step": self.step,
             "total": self.total,
             "samples": self.samples,
-            "optimiser": None if self._optimiser is None else self._optimiser.state_dict(),
+            "seconds": self.seconds,
+            "rows": self.rows,
+            "trained": self.trained,
+            "optimiser": {n: dict(moments[p]) for n, p in self.method.named_parameters() if p in moments},
+            "asked_with": self._asked_with if self.step else {},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue where `state_dict` was taken."""
+        """Continue where `state_dict` was taken; the method already has the weights of then."""
         self.stage, self.step = state["stage"], state["step"]
         self.total, self.samples = state["total"], state["samples"]
-        if state["optimiser"] is not None:
-            self._begin()
-            assert self._optimiser is not None
-            self._optimiser.load_state_dict(state["optimiser"])
+        self.seconds, self.rows, self.trained = state["seconds"], state["rows"], state["trained"]
+        if not self.step:  # between two stages: the next one begins with a new optimiser
+            return
+        now = {k: v.detach().clone() for k, v in self.method.state_dict().items()}
+        self.method.load_state_dict(state["asked_with"], strict=False)
+        self._begin()
+        self.method.load_state_dict(now)
+        assert self._optimiser is not None
+        named = dict(self.method.named_parameters())
+        if missed := sorted(set(state["optimiser"]) - set(named)):
+            raise SensoriumError(f"the optimiser state names {missed[0]!r}, which the method does not have")
+        for name, moments in state["optimiser"].items():
+            p = named[name]
+            # AdamW counts steps on the CPU, wherever the weights are.
+            self._optimiser.state[p] = {k: v.clone() if k == "step" else v.to(p, copy=True) for k, v in moments.items()}
+
+
+def _chained(digest: str, rows: Value) -> str:
+    """The digest of all ids before, and of these after them."""
+    assert isinstance(rows, Field)
+    return xxhash.xxh3_128_hexdigest(digest.encode() + rows.data.cpu().numpy().tobytes())

@@ -6,13 +6,16 @@ import json
 import math
 import os
 import shutil
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +28,17 @@ from sensorium.evals.ranking import chance
 from sensorium.evals.retrieval import relevance
 from sensorium.evals.tasks import task as find_task
 
-from .checkpoint import write_json
-from .device import environment
+from .checkpoint import tidy, write_json
+from .device import enough_memory, environment
 from .examples import retrievals
 from .features import Progress
 from .load import label, paper, papers, resolve
+from .lock import NAME as LOCK
+from .lock import held
 from .plan import Job, build, columns, fit_fields, keys_for, unmet
 from .runs import TRIAL_STEPS, Outcome, execute, key_of, timed
+from .save import state_of
+from .stop import Stopped
 from .verdict import BASELINE, Final, judge, metrics
 
 FORMAT = 1
@@ -39,6 +46,8 @@ RATES = (1e-3, 3e-3, 1e-2)
 TUNING_SEED = 1000
 FEWEST_STEPS = 40
 MOST_SAMPLES = 409_600
+GRACE = 20.0
+"""Seconds that workers have to finish a step and save when a race is stopped."""
 RESERVE = 0.9
 """Share of the budget that is planned; the rest covers what timing 20 steps cannot see."""
 
@@ -82,11 +91,22 @@ def dataset_of(job: Job) -> Dataset:
 
 
 def work(job: Job, folder: str, test: bool, keep: bool) -> None:
-    """One run in a worker process, which received names only. One that diverges is recorded as that."""
+    """One run in a worker process, which received names only; a killed one goes on from its checkpoint, where it is
+    long enough to have one. One that diverges is recorded as that."""
     try:
-        execute(job, dataset_of(job), Path(folder), test=test, keep=keep)
+        with held(Path(folder), f"sensorium race, {label(job.paper)} rate {job.rate:g} seed {job.seed}"):
+            _work(job, folder, test, keep)
+    except Stopped as stop:
+        if parent_process() is not None:  # the pool would hand this process its next run
+            os._exit(128 + stop.number)
+        raise
+
+
+def _work(job: Job, folder: str, test: bool, keep: bool) -> None:
+    try:
+        with enough_memory(job.batch):
+            execute(job, dataset_of(job), Path(folder), test=test, keep=keep, tell=print)
     except FloatingPointError as problem:
-        Path(folder).mkdir(parents=True, exist_ok=True)
         cost = dict.fromkeys(("samples", "cpu_s", "parameters", "peak_mb", "total_cpu_s"), 0.0)
         outcome = Outcome({}, {}, {"samples": [], "values": []}, cost, str(problem))
         write_json(Path(folder) / "scores.json", vars(outcome))
@@ -129,7 +149,7 @@ class Race:
         self.seconds = cpu_seconds(settings.budget)
         self.data = Dataset(settings.data, dict(settings.roles) if settings.roles else None, max_bad=settings.max_bad)
         if why := unmet({k: k for k in self.task.needs}, self.data.kinds):
-            raise SensoriumError(f"task {self.task.name} {why}")
+            raise SensoriumError(f"task {self.task.name} {self.data.lacks(why)}")
         mode, self.why_split = auto_mode(self.data)
         self.mode = mode if settings.split == "auto" else settings.split
         self.names, self.left_out = available(self.data, settings.papers, self.task.needs)
@@ -249,7 +269,7 @@ class Race:
             while waiting:
                 for future in wait(waiting, return_when=FIRST_COMPLETED).done:
                     run = waiting.pop(future)
-                    future.result()
+                    _result(future, run)
                     done += 1
                     outcome = self.read(run.job)
                     self.say(_line(run, outcome))
@@ -295,7 +315,10 @@ class Race:
         """The whole race; returns the table and writes race.json, table.json and retrievals.json. One that is refused
         leaves no folder behind."""
         try:
-            return self._run()
+            with held(self.out, self.settings.command):
+                tidy(self.out)
+                self.claim(self.out)
+                return self._run()
         except SensoriumError:
             with suppress(OSError):
                 self.out.rmdir()
@@ -338,7 +361,7 @@ class Race:
                 raise SensoriumError(
                     f"{folder} holds a race with {k} {there.get(k)!r}, asked for {mine[k]!r}; give --out a new folder"
                 )
-        elif any(folder.iterdir()):
+        elif state_of(folder) != "nothing":
             raise SensoriumError(f"{folder} is not empty and holds no race; give --out a new folder")
 
     def announce(self) -> None:
@@ -405,12 +428,11 @@ class Race:
             "used_cpu_s": self.used,
             "chance": chance(right),
         }
-        write_json(self.out / "race.json", race)
         write_json(self.out / "table.json", table)
         best = self.arm(Job(**table["best_job"]))
         target, temporary = self.out / "best", self.out / ".best.tmp"
         shutil.rmtree(temporary, ignore_errors=True)
-        shutil.copytree(best, temporary)
+        shutil.copytree(best, temporary, ignore=shutil.ignore_patterns(LOCK))
         shutil.rmtree(target, ignore_errors=True)
         temporary.rename(target)
         reference = self.arm(Job(**table["reference_job"]))
@@ -418,6 +440,7 @@ class Race:
             self.out / "retrievals.json",
             retrievals(self.data, self.arm(Job(**table["rival_job"])), reference, parts.test),
         )
+        write_json(self.out / "race.json", race)  # last: it says that the rest is there
 
 
 @dataclass(frozen=True)
@@ -440,13 +463,45 @@ def _line(run: Run, outcome: Outcome) -> str:
     return f"{run.purpose:<7}{label(run.job.paper):<18} {rate:<12}{seed:<7} {score}  {cost}"
 
 
+def _result(future: Future[None], run: Run) -> None:
+    try:
+        future.result()
+    except BrokenProcessPool:
+        raise SensoriumError(
+            f"a worker process died in {label(run.job.paper)} or beside it, perhaps for want of memory; finished runs "
+            f"are kept, the same command continues, with fewer --workers if need be"
+        ) from None
+
+
 @contextmanager
 def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     os.environ.update({"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"})
-    pool = ProcessPoolExecutor(max(1, workers), mp_context=get_context("spawn"))
+    others = set(active_children())
+    pool = ProcessPoolExecutor(max(1, workers), mp_context=get_context("spawn"), initializer=_follow)
     try:
         yield pool
     except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
+        # Workers finish their step, save where a run is long enough for that, and go.
+        mine = [p for p in active_children() if p not in others]
+        for process in mine:
+            process.terminate()
+        until = time.monotonic() + GRACE
+        for process in mine:
+            process.join(max(0.0, until - time.monotonic()))
+            process.kill()
+        pool.shutdown(cancel_futures=True)
         raise
     pool.shutdown()
+
+
+def _follow() -> None:
+    """A worker leaves Ctrl-C to the race, which ends it, and dies when the race is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    race = parent_process()
+    assert race is not None
+
+    def watch() -> None:
+        race.join()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,18 +21,22 @@ from tokenizers import Tokenizer
 
 from sensorium.blocks.similarity import pool, unit
 from sensorium.blocks.towers.frozen import Frozen, frozen_towers, role_of
-from sensorium.core import Batch, Field, FieldInfo, Fields, Method, Ranks, SensoriumError, Tokens
+from sensorium.core import Field, FieldInfo, Fields, Method, Ranks, SensoriumError, Tokens
+from sensorium.data.cache import replacing, write_atomic
+from sensorium.data.columns import Column
 from sensorium.data.dataset import Dataset
 from sensorium.data.media.image import fit as fitted
 from sensorium.data.split import look_alikes
 
-from .checkpoint import load_weights, newest, publish, to_json, weights, write_json
+from .checkpoint import load_weights, newest, write_json
 from .device import Meter, environment, settle
 from .evaluate import Scored, Sought, retrieval
-from .features import Progress
+from .features import Features, Progress
 from .fit import Fit, Step
 from .load import attribute, paper, resolve, source_hash
-from .plan import BASES, SCRATCH_SIZE, Job, Plan, build, described, image_column, plan, text_column
+from .plan import BASES, Job, Plan, build, described, image_column, plan, text_column
+from .save import SAVE_EVERY, Journal, Past, digest, every, record_of, same_run, state_of
+from .stop import Stopped, deferred
 
 FORMAT = 1
 NUMERICS = 1
@@ -95,8 +101,8 @@ def fresh_rows(p: Plan, data: Dataset) -> NDArray[np.bool_]:
     tower = attribute(BASES)(p.job.towers, p.fields).encoder("image", "pooled")
     if isinstance(tower, Frozen):
         image = image_column(data, "image", tower)
-        assert isinstance(image, Tokens)
-        x = unit(pool(image))
+        assert isinstance(image, Features)
+        x = unit(pool(image.to("cpu")))
         near = (x[p.split.test] @ x[p.split.train].T).max(1).values
         alike = alike | (near > ALIKE).numpy()
     return ~alike
@@ -111,37 +117,31 @@ def execute(
     say: Progress | None = None,
     watch: Callable[[Step, int], None] | None = None,
     keep: bool = True,
+    budget: str = "",
+    due: Callable[[Step], bool] | None = None,
+    tell: Callable[[str], object] = warnings.warn,
 ) -> Outcome:
-    """Carry out a job. The folder appears whole when it is done, or not at all."""
+    """Carry out a job, or what a killed process left of it in `folder`, which the caller holds (`lock.held`).
+
+    A checkpoint is written when `due` says so and, with `keep`, at the end; `scores.json`, written last, says that the
+    run is finished. SIGTERM and Ctrl-C end it with `Stopped` after a step, saved. `tell` is told where it goes on.
+    """
     device = settle()
     meter = Meter()
     p = plan(job, data, say)
     p.method.to(device)
-    setup = meter.seconds
     fit = Fit(p.method, p.stages, job.trial, device)
-    validation = p.rows.select(p.split.validation)
+    journal = _journal(folder, p, data, fit, keep, budget, tell) if folder is not None else None
     # A method that cannot rank texts and images is trained all the same; it has no retrieval scores.
     ranks = isinstance(p.method, Ranks) and {"image", "text"} <= set(p.rows.columns)
     wanted = sought(data, p.split.validation) if ranks else None
-    curve: dict[str, list[float]] = {"samples": [], "values": []}
-    lines, aside = [], 0.0
-    points = {max(1, round(fit.steps * (i + 1) / POINTS)) for i in range(POINTS)}
-    for step in fit:
-        lines.append(json.dumps(asdict(step)))
-        if step.n in points and wanted is not None:
-            before = meter.seconds
-            curve["samples"].append(step.samples)
-            curve["values"].append(retrieval(p.method, validation, wanted, device).scores["r@1"])
-            aside += meter.seconds - before
-        if watch:
-            watch(step, fit.steps)
-    cost = {
-        "samples": float(fit.samples),
-        "cpu_s": meter.seconds - aside,
-        "setup_s": setup,
-        "peak_mb": meter.peak_mb,
-        "parameters": float(sum(q.numel() for q in p.method.parameters() if q.requires_grad)) if fit.steps else 0.0,
-    }
+    try:
+        past = _train(p, fit, journal, wanted, device, meter, watch, keep, due or every(SAVE_EVERY))
+    except FloatingPointError:
+        if journal:
+            journal.forget()
+        raise
+    earlier = past.cost["total_cpu_s"] - meter.seconds
     final, tested = Scored({}, {}), Scored({}, {})
     if wanted is not None:
         p = with_variants(p, data)
@@ -149,11 +149,67 @@ def execute(
     if wanted is not None and test:
         what = sought(data, p.split.test, fresh_rows(p, data))
         tested = retrieval(p.method, p.rows.select(p.split.test), what, device)
-    cost["total_cpu_s"] = meter.seconds
-    outcome = Outcome(final.scores, tested.scores, curve, cost)
+    past.cost["total_cpu_s"] = earlier + meter.seconds
+    outcome = Outcome(final.scores, tested.scores, past.curve, past.cost)
     if folder is not None:
-        _save(folder, p, data, outcome, tested, lines, fit, keep)
+        _finish(folder, p, data, outcome, tested, keep)
     return outcome
+
+
+def _train(
+    p: Plan,
+    fit: Fit,
+    journal: Journal | None,
+    wanted: Sought | None,
+    device: torch.device,
+    meter: Meter,
+    watch: Callable[[Step, int], None] | None,
+    keep: bool,
+    due: Callable[[Step], bool],
+) -> Past:
+    """All steps that are left, with validation scores on the way; what the run has gathered and cost by then."""
+    setup, aside = meter.seconds, 0.0
+    before = (journal.resume() if journal else None) or Past(cost={"cpu_s": setup, "setup_s": setup})
+    validation = p.rows.select(p.split.validation)
+    points = {max(1, round(fit.steps * (i + 1) / POINTS)) for i in range(POINTS)}
+    curve = before.curve
+
+    def past() -> Past:
+        return Past(curve, _cost(before.cost, fit, meter, setup + aside))
+
+    with deferred() as asked, journal.writing() if journal else nullcontext() as write:
+        for step in fit:
+            if write:
+                write(step)
+            start = meter.seconds
+            if step.n in points and wanted is not None:
+                curve["samples"].append(step.samples)
+                curve["values"].append(retrieval(p.method, validation, wanted, device).scores["r@1"])
+            if journal and due(step):
+                journal.save(past())
+            aside += meter.seconds - start
+            if watch:
+                watch(step, fit.steps)
+            if asked():
+                break
+        done = past()
+        if journal and (keep or asked()):
+            journal.save(done)
+    if asked():
+        raise Stopped(f"stopped after step {fit.total:,} of {fit.steps:,}", asked())
+    return done
+
+
+def _cost(before: Mapping[str, float], fit: Fit, meter: Meter, apart: float) -> dict[str, float]:
+    """Cost so far: `cpu_s` as if the run had never been stopped, `total_cpu_s` all that it took."""
+    return {
+        "samples": float(fit.samples),
+        "cpu_s": before["cpu_s"] + meter.seconds - apart,
+        "setup_s": before["setup_s"],
+        "peak_mb": max(before.get("peak_mb", 0.0), meter.peak_mb),
+        "parameters": float(fit.trained),
+        "total_cpu_s": before.get("total_cpu_s", 0.0) + meter.seconds,
+    }
 
 
 def timed(job: Job, data: Dataset, say: Progress | None = None) -> Timing:
@@ -168,52 +224,76 @@ def timed(job: Job, data: Dataset, say: Progress | None = None) -> Timing:
     return Timing(step, max(0.0, total - len(seconds) * step), total)
 
 
-def _save(
-    folder: Path, p: Plan, data: Dataset, outcome: Outcome, tested: Scored, lines: list[str], fit: Fit, keep: bool
-) -> None:
-    temporary = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    canonical = resolve(p.job.paper)
+def _journal(
+    folder: Path, p: Plan, data: Dataset, fit: Fit, keep: bool, budget: str, tell: Callable[[str], object]
+) -> Journal:
+    """Begin a run's folder, or open that of the same run, unfinished."""
     record = {
         "format": FORMAT,
-        "job": described(p.job),
-        "paper": canonical,
-        "source": source_hash(p.job.paper),
+        **identity(p.job, data),
+        "paper": resolve(p.job.paper),
         "fields": {k: asdict(v) for k, v in p.fields.items()},
         "kinds": dict(data.kinds),
-        "data": data.fingerprint,
         "towers": {r: t.identity for r, t in frozen_towers(p.method).items()},
         "split": p.split.note,
     }
-    write_json(temporary / "run.json", record)
-    write_json(temporary / "scores.json", asdict(outcome))
-    write_json(temporary / "env.json", environment())
-    (temporary / "steps.jsonl").write_text("".join(line + "\n" for line in lines))
-    if p.tokenizer is not None:
-        (temporary / "tokenizer.json").write_text(p.tokenizer.to_str())
-    if canonical.endswith(".py"):
-        shutil.copy(canonical, temporary / "paper.py")
-    if tested.items:
-        table = {"row": p.split.test, "group": data.groups[p.split.test], **tested.items}
-        pq.write_table(pa.table(table), temporary / "items.parquet")
+    if (state := state_of(folder)) not in ("nothing", "unfinished"):
+        raise SensoriumError(f"{folder} holds {'a finished run' if state == 'finished' else 'something else'}")
+    if state == "nothing":
+        write_json(folder / "run.json", record | {"budget": budget})
+    stored = record_of(folder)
+    same_run(folder, stored, record)
+    if other := _other_versions(folder):
+        tell(f"{folder} was begun under {other}; numbers may differ from those of a run under one version")
+    tokenizer = p.tokenizer.to_str() if p.tokenizer is not None else ""
+    _describe(folder, p, data, keep, tokenizer)
+    marks = {"job": digest(json.dumps(stored["job"], sort_keys=True)), "data": data.fingerprint}
+    return Journal(folder, fit, marks | {"tokenizer": digest(tokenizer)}, tell)
+
+
+def _other_versions(folder: Path) -> str:
+    """The versions that a run was begun under, where its numbers depend on them and they are others now."""
+    try:
+        before = json.loads((folder / "env.json").read_text())
+    except (OSError, ValueError):
+        return ""
+    now = environment()
+    return ", ".join(f"{k} {before[k]}" for k in ("torch", "numpy", "machine") if before.get(k, now[k]) != now[k])
+
+
+def identity(job: Job, data: Dataset) -> dict[str, Any]:
+    """What a run was asked for and from: what must be equal when it goes on."""
+    return {"job": described(job), "source": source_hash(job.paper), "data": data.fingerprint, "numerics": NUMERICS}
+
+
+def _describe(folder: Path, p: Plan, data: Dataset, keep: bool, tokenizer: str) -> None:
+    """The files that say what is trained on what; a run that goes on writes the same ones."""
+    write_json(folder / "env.json", environment())
+    if tokenizer:
+        write_atomic(folder / "tokenizer.json", tokenizer.encode())
+    if (source := resolve(p.job.paper)).endswith(".py"):
+        write_atomic(folder / "paper.py", Path(source).read_bytes())
     if keep:
         where = np.full(len(data), "", dtype=object)
         for name in ("train", "validation", "test"):
             where[getattr(p.split, name)] = name
         content = data.content("image").view(np.int64) if "image" in data.kinds else np.arange(len(data))
-        pq.write_table(
-            pa.table({"id": list(data.ids), "image": content, "split": where.tolist()}), temporary / "rows.parquet"
-        )
-        data.write_quarantine(temporary / "quarantine.jsonl")
-        state = {"samples": fit.samples, "step": fit.total, "seed": p.job.seed}
-        publish(
-            temporary / "checkpoints" / str(fit.total),
-            {"model.safetensors": weights(p.method), "state.json": to_json(state)},
-        )
-    if folder.exists():
-        folder.rmdir()  # an empty folder may be taken; what is in one is never cleared
-    temporary.rename(folder)
+        _table(folder / "rows.parquet", {"id": list(data.ids), "image": content, "split": where.tolist()})
+        data.write_quarantine(folder / "quarantine.jsonl")
+
+
+def _table(path: Path, columns: dict[str, Any]) -> None:
+    with replacing(path) as temporary:
+        pq.write_table(pa.table(columns), temporary)
+
+
+def _finish(folder: Path, p: Plan, data: Dataset, outcome: Outcome, tested: Scored, keep: bool) -> None:
+    if tested.items:
+        test = p.split.test
+        _table(folder / "items.parquet", {"row": test, "group": data.groups[test], **tested.items})
+    write_json(folder / "scores.json", asdict(outcome))
+    if not keep:
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
 
 @dataclass
@@ -240,7 +320,7 @@ class Model:
                 f"{self.path} ({self.paper}) does not embed {role}; it embeds {', '.join(spaces) or 'nothing'}"
             )
 
-    def read(self, key: str, values: Sequence[Any]) -> Batch:
+    def read(self, key: str, values: Sequence[Any]) -> dict[str, Column]:
         """Texts or PIL pictures -> a batch of one key."""
         role = role_of(key)
         self.needs(role)
@@ -249,10 +329,10 @@ class Model:
             if tower is not None and tower.tokenise is not None:
                 return {key: tower.tokenise([str(v) for v in values])}
             return {key: text_column([str(v) for v in values], None, self.tokenizer)}
-        size = tower.size if tower is not None else SCRATCH_SIZE
+        size = tower.size if tower is not None else self.fields[key].shape[-1]
         return {key: Field(torch.from_numpy(np.stack([fitted(v, size) for v in values])))}
 
-    def column(self, data: Dataset, key: str, say: Progress | None = None) -> Batch:
+    def column(self, data: Dataset, key: str, say: Progress | None = None) -> dict[str, Column]:
         """A key of a data set for every row, through stored features."""
         role = role_of(key)
         self.needs(role)
@@ -264,7 +344,7 @@ class Model:
         return {key: text_column(data.texts(key), tower, self.tokenizer, say)}
 
     @torch.no_grad()
-    def embed(self, batch: Batch) -> Tokens:
+    def embed(self, batch: Mapping[str, Column]) -> Tokens:
         """A batch of one key -> its embedding on the CPU, in blocks of 256 rows."""
         ((key, value),) = batch.items()
         parts = []
@@ -275,7 +355,7 @@ class Model:
         return Tokens(torch.cat([t.x for t in parts]), torch.cat([t.mask for t in parts]))
 
     @torch.no_grad()
-    def rank(self, queries: Batch, items: Batch) -> torch.Tensor:
+    def rank(self, queries: Mapping[str, Column], items: Mapping[str, Column]) -> torch.Tensor:
         """Scores [Q I] on the CPU."""
         q, i = ({k: v.to(self.device) for k, v in side.items()} for side in (queries, items))
         scores: torch.Tensor = self.method.rank(q, i)  # type: ignore[operator]
@@ -291,14 +371,7 @@ def load(path: str | Path, trust_code: bool = False) -> Model:
     """A run folder -> the model in eval mode. A run of a user's file needs that file, or `trust_code` for its copy."""
     folder = Path(path)
     folder = folder / "best" if (folder / "race.json").is_file() else folder
-    try:
-        record = json.loads((folder / "run.json").read_text())
-    except FileNotFoundError:
-        raise SensoriumError(f"{path} is not a run: it has no run.json") from None
-    except ValueError:
-        raise SensoriumError(f"{folder / 'run.json'} is not readable JSON") from None
-    if not isinstance(record, dict):
-        raise SensoriumError(f"{folder / 'run.json'} is not the record of a run")
+    record = record_of(folder)
     if record.get("format") != FORMAT:
         raise SensoriumError(f"{path} has format {record.get('format')!r}; this version reads format {FORMAT}")
     if missing := [k for k in ("job", "paper", "source", "fields") if k not in record]:
@@ -316,7 +389,10 @@ def load(path: str | Path, trust_code: bool = False) -> Model:
     except (TypeError, AttributeError) as problem:
         raise SensoriumError(f"{folder / 'run.json'} is not the record of a run: {problem}") from None
     method = build(paper(name), job, fields)
-    load_weights(method, newest(folder) / "model.safetensors")
+    checkpoint = newest(folder)
+    if state_of(folder) == "unfinished":
+        warnings.warn(f"{path} is unfinished; this is its checkpoint {checkpoint.name}", stacklevel=2)
+    load_weights(method, checkpoint / "model.safetensors")
     tokenizer = folder / "tokenizer.json"
     device = settle()
     return Model(

@@ -1,0 +1,125 @@
+"""`sensorium reproduce`, `sensorium evidence`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from sensorium.run.ledger import Row
+
+
+def reproduce(
+    paper: str = "",
+    *,
+    claim: str = "",
+    tier: Literal["smoke", "lab", "deep"] = "lab",
+    family: str = "",
+    all: bool = False,
+    workers: int = 2,
+    dry_run: bool = False,
+) -> None:
+    """Measure what a paper claims: arms at equal samples, paired seeds, an interval and a verdict.
+
+    The same command continues a stopped one: finished runs are kept and shared between papers.
+
+    Parameters
+    ----------
+    paper
+        A slug (sensorium papers lists them) or a .py file.
+    claim
+        One claim by name; all of the paper's where empty.
+    tier
+        smoke runs 20 steps and judges nothing; lab is the claim's own budget; deep is four times that.
+    family
+        Every paper of a family instead of one.
+    all
+        Every paper.
+    workers
+        Runs at a time, one thread each.
+    dry_run
+        Say what would run, then stop.
+    """
+    from sensorium.cli.progress import Bar
+    from sensorium.core import SensoriumError
+    from sensorium.run.claims import Reproduction, claims_of
+
+    bar = Bar()
+    names = chosen(paper, family, all)
+    for name in names:
+        try:
+            known = claims_of(name)
+        except SensoriumError:
+            if paper:
+                raise
+            continue
+        for each in [claim] if claim else list(known):
+            one = Reproduction(name, each, tier, workers=workers, say=bar.say, progress=bar)
+            bar.say(one.described())
+            if not dry_run:
+                bar.say(report(one.run().row))
+
+
+def chosen(paper: str, family: str, all: bool) -> list[str]:
+    """The papers that were asked for, in one of three ways."""
+    from sensorium.core import SensoriumError, nearest
+    from sensorium.run.load import papers
+
+    if sum(map(bool, (paper, family, all))) != 1:
+        raise SensoriumError("reproduce one of: a paper, --family NAME, --all")
+    if paper:
+        return [paper]
+    families = {module.split(".")[2] for module in papers().values()} - {"baseline"}
+    if family and family not in families:
+        raise SensoriumError(f"unknown family {family!r}{nearest(family, families)}")
+    return [n for n, module in papers().items() if (module.split(".")[2] == family if family else "/" not in n)]
+
+
+def report(row: Row) -> str:
+    """A measured claim in lines: arms with means, then each statement's sentence."""
+    lines = [f"{row.paper}, {row.claim}: {row.verdict} ({row.tier}, {len(row.seeds)} seeds, {row.samples:,} samples)"]
+    metrics = list(dict.fromkeys(str(v.statement.get("metric", "")) for v in row.verdicts))
+    for name, arm in row.arms.items():
+        shown = []
+        for metric in filter(None, metrics):
+            values = [s[metric] for s in arm.scores if metric in s]
+            if values:
+                mean = sum(values) / len(values)
+                shown.append(f"{metric} {mean:.3f} ({min(values):.3f} to {max(values):.3f})")
+        rate = f"rate {arm.rate:.2g}" if arm.rate else "no training"
+        seconds = sum(c.get("cpu_s", 0.0) for c in arm.costs) / max(1, len(arm.costs))
+        lines.append(f"  {name:<12} {rate:<12} {'; '.join(shown)}  {seconds:.1f} CPU-s a run")
+    lines += [f"  {v.sentence}" for v in row.verdicts]
+    return "\n".join(lines)
+
+
+def evidence(*, family: str = "", out: Path | None = None) -> None:
+    """Show what was measured of every claim, and what was not.
+
+    Parameters
+    ----------
+    family
+        One family only.
+    out
+        Write a page with forest plots of every measured claim.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from sensorium.run.claims import standing
+
+    table = Table("paper", "claim", "verdict", "tier", "seeds", "measured", "what was found", box=None)
+    found = standing(family)
+    for entry in found:
+        row = entry.row
+        if row is None:
+            table.add_row(entry.paper, entry.claim, "not measured")
+            continue
+        mark = f" (stale: {entry.stale[0]})" if entry.stale else ""
+        said = "; ".join(v.sentence for v in row.verdicts)
+        table.add_row(entry.paper, entry.claim, row.verdict + mark, row.tier, str(len(row.seeds)), row.date[:10], said)
+    Console().print(table)
+    if out is not None:
+        from sensorium.run.report.claims import write
+
+        print(f"page: {write(found, out)}")
