@@ -1,4 +1,4 @@
-"""`sensorium data show`, `sensorium data check`."""
+"""`sensorium data show`, `check` and `world`."""
 
 from __future__ import annotations
 
@@ -23,28 +23,35 @@ if TYPE_CHECKING:
 
 
 def data(
-    what: Literal["show", "check"],
+    what: Literal["show", "check", "world"],
     path: str,
     *,
     map: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     rows: int = 3,
     max_bad: float = 1.0,
+    out: Path = Path("world.png"),
 ) -> None:
-    """Show what is understood of a data set with samples, or check every row of all data sets below a path.
+    """Show what is understood of a data set, check every row of all data sets below a path, or look at generated ones.
 
     Parameters
     ----------
     what
-        show or check.
+        show, check or world.
     path
-        A folder, or a JSONL, CSV, Parquet or tar file. check also takes a folder of data sets.
+        A folder, or a JSONL, CSV, Parquet or tar file. check also takes a folder of data sets. world takes the name of
+        a generated set (scenes, binding, crowded …) and draws a contact sheet with the truth beside each picture.
     map
         role=column.
     rows
         How many samples to show.
     max_bad
         Share of bad rows above which this stops.
+    out
+        Where world draws.
     """
+    if what == "world":
+        print(world(path, out))
+        return
     from sensorium.cli.options import pairs
     from sensorium.cli.progress import Bar
     from sensorium.core import SensoriumError
@@ -65,6 +72,31 @@ def data(
             print(f"{each}: {problem}")
     if failed:
         raise SensoriumError(f"{len(failed)} of {len(found)} data sets cannot be used; the first: {failed[0]}")
+
+
+def world(name: str, out: Path) -> str:
+    """Draw scenes of a generated set with the truth beside each; what its guards say, as lines."""
+    from sensorium.cli.options import writable
+    from sensorium.lab.sets import RECIPES, data_set, recipe
+    from sensorium.lab.world.facts import facts
+    from sensorium.lab.world.guards import null
+    from sensorium.lab.world.lang import caption, negative
+    from sensorium.lab.world.scene import render
+    from sensorium.lab.world.show import sheet
+
+    made = recipe(f"world/{name.removeprefix('world/')}")
+    scenes = facts(made.seed, 12, made.config)
+    lines = [[text] for text in caption(scenes, made.form, made.language, made.seed)]
+    if made.wrong:
+        false = negative(scenes, made.wrong, made.form, made.language, made.seed)[0]
+        lines = [[*line, f"false: {text}"] for line, text in zip(lines, false, strict=True)]
+    writable(out.parent)
+    sheet(scenes, render(scenes, made.size, made.style, made.seed), lines, made.style).save(out)
+    plain = name.removeprefix("world/")
+    said = [f"{plain}: {sum(made.rows):,} rows, {made.config}", f"sheet: {out}", f"data: {data_set(f'world/{plain}')}"]
+    if made.config.null:
+        said.append(null(made.config).sentence)
+    return "\n".join([*said, f"other sets: {', '.join(sorted(RECIPES))}"])
 
 
 def heading(found: Dataset) -> None:

@@ -15,7 +15,11 @@ from sensorium.core import Batch, Embeds, Method, Ranks, SensoriumError
 from sensorium.data.rows import Rows
 from sensorium.evals.retrieval import Retrieval, relevance, score_retrieval
 
-NEGATIVE = "text/negative"
+CHOICES = {
+    "choice": ("text", "text/negative", "image"),
+    "choice image": ("image", "image/negative", "text"),
+}
+"""Metric -> the right key, its negative, and what chooses between them."""
 SHORT = 16
 """Width to which embeddings are cut for the column of short vectors."""
 
@@ -72,10 +76,10 @@ def retrieval(method: Method, rows: Rows, sought: Sought, device: torch.device |
         items["fresh r@1"] = np.where(sought.fresh, items["r@1"], np.nan)
         scores["fresh r@1"] = float(np.nanmean(items["fresh r@1"]))
     if _short(method) and isinstance(method, Embeds):
-        image, text = (truncate(method.embed(batch, of), SHORT) for of in ("image", "text"))
-        cut = cosine(text, image).cpu()
-        result = score_retrieval(cut, cut.T, relevant)
+        result = _cut(method, batch, relevant, SHORT)
         scores[f"r@10@{SHORT}"], items[f"r@10@{SHORT}"] = result.scores["r@10"], _hits(result, 10)
+        quarter = _cut(method, batch, relevant, method.spaces["text"].dim // 4)
+        scores["r@1@quarter"], items["r@1@quarter"] = quarter.scores["r@1"], _hits(quarter, 1)
     for key, texts in sought.variants.items():
         there = [i for i, t in enumerate(texts) if t]
         if key not in batch or len(there) < 2:
@@ -86,24 +90,31 @@ def retrieval(method: Method, rows: Rows, sought: Sought, device: torch.device |
         scores[f"r@10 {key}"] = result.scores["r@10"]
         items[f"r@10 {key}"] = np.full(len(rows), np.nan)
         items[f"r@10 {key}"][there] = _hits(result, 10)
-    if NEGATIVE in batch and NEGATIVE in rows.fields:
-        items["choice"] = _choices(method, batch)
-        if (items["choice"] >= 0).any():
-            scores["choice"] = float(np.nanmean(items["choice"]))
+    for metric, (right, wrong, other) in CHOICES.items():
+        if wrong in batch and wrong in rows.fields:  # negatives that were derived are for training: no field says them
+            items[metric] = _choices(method, batch, right, wrong, other)
+            if (items[metric] >= 0).any():
+                scores[metric] = float(np.nanmean(items[metric]))
     return Scored(scores, items)
 
 
-def _choices(method: Ranks, batch: Batch, block: int = 64) -> NDArray[np.float64]:
-    """Per row: 1 where the picture scores its text above its negative, 0 where below, 0.5 where equal; NaN where the
-    row has no negative."""
+def _cut(method: Embeds, batch: Batch, relevant: Tensor, width: int) -> Retrieval:
+    """Retrieval with every vector cut to its first `width` numbers."""
+    image, text = (truncate(method.embed(batch, of), width) for of in ("image", "text"))
+    scores = cosine(text, image).cpu()
+    return score_retrieval(scores, scores.T, relevant)
+
+
+def _choices(method: Ranks, batch: Batch, right: str, wrong: str, other: str, block: int = 64) -> NDArray[np.float64]:
+    """Per row: 1 where `other` scores `right` above `wrong`, 0 where below, 0.5 where equal; NaN without a negative."""
     found = []
-    for start in range(0, len(batch[NEGATIVE]), block):
-        at = torch.arange(start, min(start + block, len(batch[NEGATIVE])))
-        part = {key: batch[key].rows(at) for key in ("image", "text", NEGATIVE)}
-        right, other = (method.rank(_one(part, k), _one(part, "image")).diagonal().cpu() for k in ("text", NEGATIVE))
-        found.append((right > other).double() + 0.5 * (right == other).double())
+    for start in range(0, len(batch[wrong]), block):
+        at = torch.arange(start, min(start + block, len(batch[wrong])))
+        part = {key: batch[key].rows(at) for key in (right, wrong, other)}
+        a, b = (method.rank(_one(part, key), _one(part, other)).diagonal().cpu() for key in (right, wrong))
+        found.append((a > b).double() + 0.5 * (a == b).double())
     chosen = torch.cat(found)
-    if (mask := batch[NEGATIVE].mask) is not None:
+    if (mask := batch[wrong].mask) is not None:
         chosen[~mask.flatten(1).any(1).cpu()] = float("nan")
     return chosen.numpy()
 

@@ -33,13 +33,14 @@ from .device import Meter, environment, settle
 from .evaluate import Scored, Sought, retrieval
 from .features import Features, Progress
 from .fit import Fit, Step
+from .keys import source_key, source_path
 from .load import attribute, paper, resolve, source_hash
 from .plan import BASES, Job, Plan, build, described, image_column, plan, text_column
 from .save import SAVE_EVERY, Journal, Past, digest, every, record_of, same_run, state_of
 from .stop import Stopped, deferred
 
 FORMAT = 1
-NUMERICS = 1
+NUMERICS = 2
 """Raised by hand when `core` or `run` change numbers, so that finished arms are not taken for current ones."""
 POINTS = 8
 """Validation scores along a learning curve."""
@@ -71,8 +72,9 @@ class Outcome:
 
 
 def key_of(job: Job, fingerprint: str) -> str:
-    """The name of a run's content: job, data and source."""
-    content = json.dumps([described(job) | {"data": fingerprint}, source_hash(job.paper), NUMERICS], sort_keys=True)
+    """The name of a run's content: job, data, and the syntax of the paper and of all that it imports."""
+    source = source_key(source_path(job.paper))
+    content = json.dumps([described(job) | {"data": fingerprint}, source, NUMERICS], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
@@ -88,10 +90,15 @@ def sought(data: Dataset, index: NDArray[np.int64], fresh: NDArray[np.bool_] | N
 
 
 def with_variants(p: Plan, data: Dataset) -> Plan:
-    """The plan with every text variant as a column, so that languages the method was not trained on are scored too."""
-    missing = [k for k, kind in data.kinds.items() if kind == "text" and k not in p.rows.columns]
+    """The plan with every further text and picture as a column, so that languages and negatives that the method was not
+    trained on are scored too."""
     towers = frozen_towers(p.method)
-    extra = {k: text_column(data.texts(k), towers.get(role_of(k)), p.tokenizer) for k in missing}
+    extra: dict[str, Column] = {}
+    for key, kind in data.kinds.items():
+        if kind == "text" and key not in p.rows.columns:
+            extra[key] = text_column(data.texts(key), towers.get(role_of(key)), p.tokenizer)
+        elif kind == "image" and key not in p.rows.columns:
+            extra[key] = image_column(data, key, towers.get(role_of(key)))
     return Plan(p.job, p.method, p.stages, p.rows.with_columns(extra), p.split, p.fields, p.tokenizer)
 
 

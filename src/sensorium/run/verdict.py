@@ -25,7 +25,7 @@ LEVEL = 0.98
 """Of the t interval over seeds."""
 FEWEST_SEEDS = 3
 """Below this nothing is called better or worse."""
-UNSHOWN = ("r@5", "mrr")
+UNSHOWN = ("r@5", "mrr", "r@1@quarter")
 Key = tuple[str, float]
 """A paper and its rate."""
 
@@ -76,7 +76,15 @@ def metrics(table: Mapping[str, Any]) -> list[dict[str, Any]]:
         ("median_rank", "median", False, "half of the queries find their right item at this rank or before"),
         (f"r@10@{SHORT}", f"R@10 at {SHORT}", True, f"R@10 when vectors are cut to their first {SHORT} numbers"),
     ]
-    known.append(("choice", "choice", True, "share of pictures that score their text above its negative; chance 0.5"))
+    known += [
+        ("choice", "choice", True, "share of pictures that score their text above its negative; chance 0.5"),
+        (
+            "choice image",
+            "choice of picture",
+            True,
+            "share of texts that score their picture above its edit",
+        ),
+    ]
     there = {m for e in table["entrants"] for m in e["scores"]}
     for metric in sorted(m for m in there if m.startswith("r@10 ")):
         code = metric.split(".")[-1]
@@ -187,6 +195,7 @@ def _named(metric: str) -> str:
         "fresh r@1": "R@1 without look-alikes",
         f"r@10@{SHORT}": f"R@10 cut to {SHORT} numbers",
         "choice": "the choice between a text and its negative",
+        "choice image": "the choice between a picture and its edit",
     }.get(metric, f"R@10 in {LANGUAGES.get(metric.split('.')[-1], metric.split('.')[-1])}")
 
 

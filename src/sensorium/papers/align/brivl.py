@@ -33,6 +33,7 @@ CLAIMS = {
         beats="random order",
         rates=(1e-3, 3e-3, 1e-2),
         budget=Budget(25_600),
+        batch=32,
     )
 }
 

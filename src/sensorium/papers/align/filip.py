@@ -28,7 +28,20 @@ CLAIMS = {
         beats="random order",
         rates=(1e-3, 3e-3, 1e-2),
         budget=Budget(102_400),
-    )
+    ),
+    "one attribute": Claim(
+        arms={
+            "ours": Arm(config={"dropout": 0.0}),
+            "baseline": Arm(paper="baseline/clip", config={"dim": 64, "dropout": 0.0}),
+        },
+        says=[Above("choice", 0.05, ceiling=0.97), Above("r@1", 0.02)],
+        beats="random order",
+        rates=(1e-3, 3e-3, 1e-2),
+        budget=Budget(25_600),
+        data="world/crowded",
+        towers="scratch",
+        batch=64,
+    ),
 }
 
 

@@ -1,0 +1,80 @@
+"""Data sets of claims by name: ordinary folders that say what the world says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sensorium.core import SensoriumError
+from sensorium.data.dataset import Dataset
+from sensorium.lab import sets
+from sensorium.lab.sets import RECIPES, Recipe, data_set, scenes
+from sensorium.lab.world.facts import Config, facts
+from sensorium.lab.world.lang import true_of
+from sensorium.lab.world.operators import read
+
+
+@pytest.fixture(autouse=True)
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SENSORIUM_HOME", str(tmp_path))
+    few = {name: Recipe(**{**vars(recipe), "rows": (60, 20, 20)}) for name, recipe in RECIPES.items()}
+    monkeypatch.setattr(sets, "RECIPES", few)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_set_is_an_ordinary_data_set(name: str) -> None:
+    found = Dataset(data_set(name))
+    assert len(found) == 100 and not found.quarantine and found.name == name
+    assert {n: int((found.given == n).sum()) for n in ("train", "validation", "test")} == {
+        "train": 60,
+        "validation": 20,
+        "test": 20,
+    }
+    assert len(set(found.groups.tolist())) == 100  # a scene is a group, however alike scenes look
+    assert ("text/negative" in found.kinds) == bool(RECIPES[name].wrong)
+    assert ("image/negative" in found.kinds) == bool(RECIPES[name].edited)
+
+
+def test_it_is_written_once_and_named_by_what_made_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = data_set("world/binding")
+    before = (first / "train.parquet").stat().st_mtime_ns
+    assert data_set("world/binding") == first and (first / "train.parquet").stat().st_mtime_ns == before
+    monkeypatch.setattr(sets, "RECIPES", {"world/binding": Recipe(rows=(60, 20, 20), seed=1)})
+    assert data_set("world/binding") != first
+
+
+def test_texts_are_true_negatives_false_and_edits_seen() -> None:
+    recipe = Recipe(rows=(0, 0, 0), config=Config(fewest=3, most=4), wrong="binding", edited="binding")
+    columns = scenes(recipe, "train", 40)
+    world = facts(0, 40, recipe.config)
+    for k in range(40):
+        assert true_of(columns["text"][k], world.rows([k])).all()
+        assert not true_of(columns["negative"][k], world.rows([k])).any()
+    from sensorium.data.limits import Limits
+    from sensorium.data.media.image import load
+
+    shown = np.stack([np.asarray(load(png, Limits())).transpose(2, 0, 1) for png in columns["edit"]])
+    seen = read(shown, recipe.config)
+    for k in range(40):
+        assert not true_of(columns["text"][k], seen.rows([k])).any()
+
+
+def test_a_null_set_does_not_show_what_it_says() -> None:
+    recipe = RECIPES["world/binding-null"]
+    world = facts(recipe.seed, 200, recipe.config)
+    columns = scenes(recipe, "train", 200)
+    from sensorium.data.limits import Limits
+    from sensorium.data.media.image import load
+
+    shown = np.stack([np.asarray(load(png, Limits())).transpose(2, 0, 1) for png in columns["image"]])
+    seen = read(shown, recipe.config)
+    agree = [bool(true_of(columns["text"][k], seen.rows([k])).all()) for k in range(len(world))]
+    assert 0.35 < np.mean(agree) < 0.65  # two objects: half of the draws bind them as said
+
+
+def test_the_starter_set_and_unknown_names() -> None:
+    assert (data_set("starter") / "dataset.json").is_file()
+    with pytest.raises(SensoriumError, match=r"data set 'world/bindin'; did you mean 'world/binding'"):
+        data_set("world/bindin")
