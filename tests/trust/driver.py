@@ -40,7 +40,7 @@ class Watch:
         self.renames: list[tuple[str, str]] = []  # not yet on disk
         self.fsync = os.fsync
 
-    def event(self, phase: str, descriptor: int | None = None) -> None:
+    def event(self, phase: str, descriptor: int | None = None, path: str | None = None) -> None:
         """One more event of a phase."""
         if not phase:
             return
@@ -51,7 +51,7 @@ class Watch:
             self.note("signal", time.time())
             os.kill(os.getpid(), self.number)
         elif self.how == "fail":
-            raise OSError(self.number, os.strerror(self.number))
+            raise OSError(self.number, os.strerror(self.number), path)
         else:
             if descriptor is not None and self.counts[phase] % 2:  # half of a file had been written
                 with contextlib.suppress(OSError):
@@ -87,8 +87,9 @@ class Watch:
         """Every operation on a file of the run is an event of the phase it happens in."""
         if name not in OPERATIONS or not given:
             return
-        if name != "open" or str(given[0]).startswith(str(self.folder)):
-            self.event(self.phase)
+        path = str(given[0])  # what is removed as part of a tree has a name relative to its folder
+        if path.startswith(str(self.folder)) or (name != "open" and not os.path.isabs(path)):
+            self.event(self.phase, path=path)
         if name == "os.rename" and str(given[1]).startswith(str(self.folder)):
             self.renames.append((str(given[0]), str(given[1])))
 
@@ -201,7 +202,7 @@ def race(asked: dict[str, Any]) -> None:
 
     watch = watched(asked)
     runs.every = lambda seconds: lambda step: True  # type: ignore[assignment]
-    race._pool, race.MOST_SAMPLES = pool, MOST  # type: ignore[assignment]
+    race.worker_pool, race.MOST_SAMPLES = pool, MOST  # type: ignore[assignment]
     race._data = lambda path, roles, max_bad: DATA[asked["data"]]  # type: ignore[assignment]
     sm.race(
         ["clip", asked["paper"]],
@@ -302,6 +303,7 @@ def main() -> None:
 
     import sensorium as sm
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     torch.set_num_threads(1)
     for name in ("sensorium.api", "torch._dynamo", "pandas"):  # what a run imports late: once here, not in every child
         importlib.import_module(name)

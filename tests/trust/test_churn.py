@@ -44,6 +44,7 @@ def test_some_sequences_lose_nothing(server: Server, tmp_path: Path) -> None:
 
 
 @pytest.mark.trust
+@pytest.mark.timeout(1200)
 def test_a_thousand_sequences_lose_nothing(server: Server, tmp_path: Path) -> None:
     assert complaints(server, tmp_path / "run", 1000) == []
 

@@ -38,7 +38,7 @@ def test_a_failing_disk_is_one_clear_line(server: Server, whole: Whole, tmp_path
         return
     assert ended.code == 2, ended.said
     line = ended.said.strip().splitlines()[-1]
-    assert line.startswith("sensorium: cannot write") and str(out) in line and "Traceback" not in ended.said
+    assert line.startswith("sensorium: ") and str(out) in line and "Traceback" not in ended.said
     assert os.strerror(ERRORS[number % len(ERRORS)]) in line
     if saved := ended.noted("saved"):
         assert int(newest(out).name) >= saved[-1]

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from .conftest import Server
-from .test_killed import drawn, numbered
+from .test_killed import drawn
 
-PHASES = ("timing", "run", "step", "save", "run", "table", "evaluate", "finish", "begin", "run")
+FIRST = (("timing", 0.5), ("run", 0.2), ("run", 0.8), ("table", 0.5), ("save", 0.6))
+"""While entrants are timed, tuned, run for good, judged; while a run saves."""
+PHASES = ("run", "step", "save", "table", "evaluate", "finish", "begin", "prune", "timing")
 
 
 @dataclass(frozen=True)
@@ -69,15 +71,22 @@ def raced(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Raced:
     return Raced(table_of(out), arms_of(out), ended.noted("counts")[0])
 
 
-@pytest.mark.parametrize("number", numbered(30, 8))
+@pytest.mark.parametrize(("phase", "share"), FIRST)
 def test_a_killed_race_ends_as_if_nobody_had_stopped_it(
-    server: Server, raced: Raced, tmp_path: Path, number: int
+    server: Server, raced: Raced, tmp_path: Path, phase: str, share: float
 ) -> None:
+    at = (phase, round(share * raced.counts[phase]))
+    assert complaints(server, raced, tmp_path / "race", at) == []
+
+
+@pytest.mark.trust
+@pytest.mark.parametrize("number", range(27))
+def test_a_race_that_is_killed_anywhere_does_so_too(server: Server, raced: Raced, tmp_path: Path, number: int) -> None:
     phase = PHASES[number % len(PHASES)]
     at = (phase, drawn("race", number, raced.counts[phase]))
     assert complaints(server, raced, tmp_path / "race", at) == []
 
 
 def test_a_race_that_forgets_is_caught(server: Server, raced: Raced, tmp_path: Path) -> None:
-    at = ("run", raced.counts["run"] // 2)
+    at = ("run", raced.counts["run"] // 4)
     assert any("repeated" in line for line in complaints(server, raced, tmp_path / "race", at, defect="forgetful"))

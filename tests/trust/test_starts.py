@@ -32,6 +32,7 @@ def test_of_twenty_starts_one_wins_and_the_others_name_it(server: Server, tmp_pa
 
 
 @pytest.mark.trust
+@pytest.mark.timeout(1200)
 def test_of_a_hundred_starts_one_wins_a_hundred_times(server: Server, tmp_path: Path) -> None:
     for k in range(100):
         many = 100 if k == 0 else 5

@@ -17,7 +17,14 @@ from .driver import BATCH, MOST
 from .test_race import Raced, arms_of, finished, raced, table_of
 
 __all__ = ["raced"]
-COMMAND = "import sensorium.run.race as race; race.MOST_SAMPLES = {}; from sensorium.cli import main; main()"
+COMMAND = """
+import signal
+import sensorium.run.race as race
+from sensorium.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+race.MOST_SAMPLES = {}
+main()
+"""
 
 
 class Started:

@@ -35,7 +35,7 @@ class Config:
 
 
 class Pair(nn.Module):
-    """Pictures as a few grey-free pixels, texts as bags of words."""
+    """Pictures as a few large pixels, texts as bags of words."""
 
     def __init__(self, dim: int, side: int, vocab: int) -> None:
         super().__init__()

@@ -29,10 +29,7 @@ from .keys import LIBRARIES, arm_key
 from .ledger import TIERS, Measured, Row, append, latest, machine, now, stale
 from .load import attribute, label, paper, papers, resolve
 from .plan import Job, plan
-from .race import TUNING_SEED, Run, dataset_of, work
-from .race import _line as line
-from .race import _pool as pool
-from .race import _result as result
+from .race import TUNING_SEED, Run, dataset_of, line_of, result_of, work, worker_pool
 from .runs import NUMERICS, Outcome, key_of
 from .statements import DEARER, Verdict, arms_of, check, judge, record
 
@@ -145,14 +142,14 @@ class Reproduction:
         done = len(places) - len(pending)
         if done and pending:
             self.say(f"{done} of {len(places)} runs were finished before")
-        with pool(min(self.workers, len(pending))) as workers:
+        with worker_pool(min(self.workers, len(pending))) as workers:
             waiting = {workers.submit(work, r.job, str(f), r.test, r.keep): (f, r) for f, r in pending.items()}
             while waiting:
                 for future in wait(waiting, return_when=FIRST_COMPLETED).done:
                     folder, run = waiting.pop(future)
-                    result(future, run)
+                    result_of(future, run)
                     done += 1
-                    self.say(line(run, _outcome(folder)))
+                    self.say(line_of(run, _outcome(folder)))
                     self.progress("runs", done, len(places))
 
     def outcome(self, arm: str, rate: float, seed: int, samples: int | None = None) -> Outcome:

@@ -262,17 +262,17 @@ class Race:
         done = len(runs) - len(pending)
         if done and not self._spent:
             self.say(f"{done} of {len(runs)} runs were finished before")
-        with _pool(min(self.settings.workers, len(pending))) as pool:
+        with worker_pool(min(self.settings.workers, len(pending))) as pool:
             waiting: dict[Future[None], Run] = {
                 pool.submit(work, r.job, str(self.arm(r.job)), r.test, r.keep): r for r in pending
             }
             while waiting:
                 for future in wait(waiting, return_when=FIRST_COMPLETED).done:
                     run = waiting.pop(future)
-                    _result(future, run)
+                    result_of(future, run)
                     done += 1
                     outcome = self.read(run.job)
-                    self.say(_line(run, outcome))
+                    self.say(line_of(run, outcome))
                     self.progress("runs", done, len(runs))
         self._spent |= {self.arm(r.job): self.read(r.job).cost["total_cpu_s"] for r in runs}
 
@@ -453,7 +453,8 @@ class Run:
     keep: bool
 
 
-def _line(run: Run, outcome: Outcome) -> str:
+def line_of(run: Run, outcome: Outcome) -> str:
+    """A finished run in one line."""
     shown, where = (outcome.test, "test") if run.test else (outcome.validation, "validation")
     if outcome.failed:
         return f"{run.purpose:<7}{label(run.job.paper):<18} rate {run.job.rate:.2g} diverged: {outcome.failed}"
@@ -463,7 +464,8 @@ def _line(run: Run, outcome: Outcome) -> str:
     return f"{run.purpose:<7}{label(run.job.paper):<18} {rate:<12}{seed:<7} {score}  {cost}"
 
 
-def _result(future: Future[None], run: Run) -> None:
+def result_of(future: Future[None], run: Run) -> None:
+    """What a run's worker raised, if anything; one clear line where it died."""
     try:
         future.result()
     except BrokenProcessPool:
@@ -474,7 +476,8 @@ def _result(future: Future[None], run: Run) -> None:
 
 
 @contextmanager
-def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+def worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Spawned workers of one thread each, which are ended in order when the block is left by an error or a signal."""
     os.environ.update({"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"})
     others = set(active_children())
     pool = ProcessPoolExecutor(max(1, workers), mp_context=get_context("spawn"), initializer=_follow)

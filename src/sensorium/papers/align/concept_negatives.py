@@ -19,7 +19,7 @@ PARTS = {
     "extra columns of the image-to-text logits": "contrast_with_negatives",
     "test pairs whose image is edited in one concept": "CLAIMS",
 }
-PARTIAL = "in captions of a person's own, any word of a mined slot is swapped: concepts are not told apart"
+PARTIAL = "colour, object, size and place told apart where the data brings no negatives of its own"
 _SMALL = {"dim": 64, "dropout": 0.0}
 CLAIMS = {
     "edits": Claim(
