@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -18,6 +19,7 @@ def reproduce(
     all: bool = False,
     workers: int = 2,
     dry_run: bool = False,
+    out: Path | None = None,
 ) -> None:
     """Measure what a paper claims: arms at equal samples, paired seeds, an interval and a verdict.
 
@@ -39,10 +41,16 @@ def reproduce(
         Runs at a time, one thread each.
     dry_run
         Say what would run, then stop.
+    out
+        Folder of the pages, one per claim; $SENSORIUM_HOME/claims/pages where empty.
     """
+    from sensorium.cli.options import writable
     from sensorium.cli.progress import Bar
     from sensorium.core import SensoriumError
+    from sensorium.data.cache import home
     from sensorium.run.claims import Reproduction, claims_of
+    from sensorium.run.load import label
+    from sensorium.run.report.claims import write_claim
 
     bar = Bar()
     names = chosen(paper, family, all)
@@ -57,7 +65,11 @@ def reproduce(
             one = Reproduction(name, each, tier, workers=workers, say=bar.say, progress=bar)
             bar.say(one.described())
             if not dry_run:
-                bar.say(report(one.run().row))
+                folder = writable(out or home() / "claims" / "pages")
+                done = one.run()
+                bar.say(report(done.row))
+                page = folder / f"{label(name)}-{re.sub('[^a-z0-9]+', '-', each.lower())}-{tier}.html"
+                bar.say(f"  page: {write_claim(done, page, done.trivial)}")
 
 
 def chosen(paper: str, family: str, all: bool) -> list[str]:

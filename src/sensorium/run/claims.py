@@ -45,12 +45,14 @@ CHOICE = 0.5
 
 @dataclass(frozen=True)
 class Reproduced:
-    """What a reproduction gave: the row, whether it is in the ledger, and per arm the curves of its seeds."""
+    """What a reproduction gave: the row that is in the ledger now, per arm the curves of its seeds, and what the trivial
+    predictor scores by seed."""
 
     row: Row
     claim: Claim
     names: Mapping[str, str]
     curves: Mapping[str, Sequence[Mapping[str, Sequence[float]]]]
+    trivial: Sequence[Mapping[str, float]] = ()
 
 
 def claims_of(name: str) -> Mapping[str, Claim]:
@@ -209,7 +211,8 @@ class Reproduction:
                 self.say(f"undecided with {count} seeds: once more with {2 * count}")
         row = self.row(rates, seeds, verdicts)
         append(row)
-        return Reproduced(row, self.claim, self.names, self.curves(rates, seeds))
+        trivial = self.trivial(rates, seeds) if self.tier != "smoke" else ()
+        return Reproduced(row, self.claim, self.names, self.curves(rates, seeds), trivial)
 
     def _final(self, arm: str, rate: float, seed: int) -> Run:
         return Run(self.job(arm, rate, seed, None if rate else 0), "final", True, False)

@@ -1,22 +1,16 @@
-"""Vega-Lite specifications of a race's charts, as plain data, and the same numbers as tables.
-
-Lines and words of a chart are drawn in `currentColor`, so that one chart serves a light page, a dark page and paper;
-the other colours have a contrast of at least 3 to 1 on white and on near-black.
-"""
+"""Vega-Lite specifications of a race's charts, as plain data, and the same numbers as tables."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 from .table import finite, interval, names, number, primary, verdict_of
+from .vega import DASHES, INK, PALETTE, Chart, figure
 
 Json = Mapping[str, Any]
-SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
-INK = "currentColor"
 VERDICTS = {
     "better": ("#2da44e", "triangle-up"),
     "better*": ("#2da44e", "triangle-up"),
@@ -24,53 +18,8 @@ VERDICTS = {
     "worse*": ("#e5534b", "triangle-down"),
     "worse": ("#e5534b", "triangle-down"),
 }
-PALETTE = [
-    *("#4c78d0", "#d9730d", "#2da44e", "#d6336c", "#8b63d9", "#0f9aa8"),
-    *("#a0722a", "#85858f", "#b84fc0", "#7a8f00", "#e5534b", "#3d8fd1"),
-]
-DASHES = [[1, 0], [7, 3], [3, 3], [9, 3, 3, 3], [14, 4]]
-CONFIG = {
-    "font": "system-ui, sans-serif",
-    "axis": {
-        **{"labelColor": INK, "titleColor": INK, "domainColor": INK, "tickColor": INK, "gridColor": INK},
-        **{"gridOpacity": 0.14, "labelFontSize": 12, "titleFontSize": 13, "titleFontWeight": "normal"},
-    },
-    "legend": {"labelColor": INK, "titleColor": INK, "labelFontSize": 12, "labelLimit": 260},
-    "text": {"color": INK},
-    "rule": {"color": INK},
-    "view": {"stroke": None},
-}
 SHOWN_ACROSS = 700
 """Pixels that a chart is assumed to be wide when labels are placed: as on paper. A wider one only gives them room."""
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A chart, what it says in words, and its numbers for a reader who does not see it."""
-
-    name: str
-    title: str
-    caption: str
-    spec: dict[str, Any]
-    heads: Sequence[str]
-    rows: Sequence[Sequence[str]]
-
-    @property
-    def measure(self) -> bool:
-        """Whether it shows another metric than the primary one."""
-        return self.name.startswith("measure-")
-
-
-def _spec(height: int | dict[str, int], **more: Any) -> dict[str, Any]:
-    return {
-        "$schema": SCHEMA,
-        "width": "container",
-        "height": height,
-        "background": "transparent",
-        "autosize": {"type": "fit-x", "contains": "padding"},
-        "config": CONFIG,
-        **more,
-    }
 
 
 def _label(metric: Json) -> str:
@@ -122,7 +71,7 @@ def _forest(values: list[dict[str, Any]], label: str) -> dict[str, Any]:
         "shape": {**words, "scale": shapes},
         "tooltip": tip,
     }
-    return _spec(
+    return figure(
         {"step": 26},
         data={"values": values},
         layer=[
@@ -208,7 +157,7 @@ def _curves(race: Json, table: Json) -> Iterator[Chart]:
     dot = {"x": x, "y": y("mean"), "fill": fill, "opacity": faded}
     pick = {"name": "picked", "select": {"type": "point", "fields": ["entrant"]}, "bind": "legend"}
     tip = [{"field": "entrant"}, {"field": "samples", "format": ","}, {"field": "mean", "format": ".3f"}]
-    spec = _spec(
+    spec = figure(
         340,
         data={"values": values},
         layer=[
@@ -339,7 +288,7 @@ def _cost(race: Json, table: Json) -> Iterator[Chart]:
         caption="Top left is best: a high score for little time. Of the baseline its best rate."
         if metric.get("higher", True)
         else "Bottom left is best. Of the baseline its best rate.",
-        spec=_spec(
+        spec=figure(
             height,
             data={"values": values},
             layer=[
