@@ -45,8 +45,8 @@ CHOICE = 0.5
 
 @dataclass(frozen=True)
 class Reproduced:
-    """What a reproduction gave: the row that is in the ledger now, per arm the curves of its seeds, and what the trivial
-    predictor scores by seed."""
+    """What a reproduction gave: its row in the ledger, per arm the curves of its seeds, and what the trivial predictor
+    scores by seed."""
 
     row: Row
     claim: Claim
