@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -48,8 +49,10 @@ def test_status_follows_the_file() -> None:
     assert filip is not None
     assert (filip.path, filip.n > 0, filip.needs) == ("papers/align/filip.py", True, {"image": "image", "text": "text"})
     for row in catalogue.rows():
-        missing = "; ".join(part for part in (row.partial, "claim not measured") if part)
-        expected = "planned" if not row.path else "baseline" if row.kind == "baseline" else f"partial: {missing}"
+        missing = "; ".join(part for part in (row.partial, "" if row.verdicts else "claim not measured") if part)
+        found = ", ".join(f"{claim} {verdict}" for claim, verdict in row.verdicts.items())
+        expected = "planned" if not row.path else "baseline" if row.kind == "baseline" else f"done: {found}"
+        expected = f"partial: {missing}" if expected.startswith("done") and missing else expected
         assert row.status == expected
         assert bool(row.parts) == bool(row.path)
 
@@ -105,3 +108,24 @@ def test_a_file_without_a_row_is_refused(index: ModuleType, tmp_path: Path) -> N
     (tmp_path / "papers" / "align" / "stray.py").write_text(GOOD)
     with pytest.raises(ValueError, match=r"papers/align/stray\.py"):
         index.build(tmp_path)
+
+
+def test_the_newest_row_of_the_deepest_tier_speaks_for_a_claim(index: ModuleType, tmp_path: Path) -> None:
+    lines = [
+        {"claim": "a", "tier": "lab", "date": "2026-02-01", "verdicts": [{"verdict": "holds"}]},
+        {"claim": "a", "tier": "lab", "date": "2026-03-01", "verdicts": [{"verdict": "holds"}, {"verdict": "fails"}]},
+        {"claim": "b", "tier": "deep", "date": "2026-01-01", "verdicts": [{"verdict": "inconclusive"}]},
+        {"claim": "b", "tier": "lab", "date": "2026-09-01", "verdicts": [{"verdict": "holds"}]},
+        {"claim": "c", "tier": "smoke", "date": "2026-09-01", "verdicts": [{"verdict": "not tested"}]},
+    ]
+    path = tmp_path / "x.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert index.verdicts(path) == {"a": "fails", "b": "inconclusive"}
+    assert index.verdicts(tmp_path / "none.jsonl") == {}
+
+
+def test_every_shipped_row_of_the_ledger_parses() -> None:
+    from sensorium.run.ledger import SHIPPED, rows
+
+    for path in sorted(SHIPPED.glob("*/*.jsonl")):
+        assert rows(path.stem), path

@@ -1,4 +1,4 @@
-"""Build src/sensorium/index.json from papers.yaml and the papers' files, which are read and never imported.
+"""Build src/sensorium/index.json from papers.yaml, the ledger, and the papers' files, which are never imported.
 
 python tools/index.py            write it
 python tools/index.py --check    exit with 1 if it is stale
@@ -74,13 +74,30 @@ def facts(source: str) -> dict[str, Any]:
     return {"doc": doc, "needs": needs, "parts": parts, "partial": partial}
 
 
-ABSENT: dict[str, Any] = {"path": "", "doc": "", "needs": {}, "parts": {}, "partial": None}
+def verdicts(ledger: Path) -> dict[str, str]:
+    """Claim -> verdict of its newest row at the deepest tier: the weakest of its statements'."""
+    if not ledger.is_file():
+        return {}
+    order = literal(ast.parse((PACKAGE / "run" / "statements.py").read_text(encoding="utf-8")), "_STRENGTH")
+    newest: dict[str, tuple[bool, str, str]] = {}
+    for line in ledger.read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        weakest = min((v["verdict"] for v in row["verdicts"]), key=order.index, default="not tested")
+        mark = (row["tier"] == "deep", row["date"], weakest)
+        if row["tier"] != "smoke":
+            newest[row["claim"]] = max(newest.get(row["claim"], mark), mark)
+    return {claim: weakest for claim, (_, _, weakest) in sorted(newest.items())}
+
+
+ABSENT: dict[str, Any] = {"path": "", "doc": "", "needs": {}, "parts": {}, "partial": None, "verdicts": {}}
 
 
 def _file(path: Path, package: Path) -> dict[str, Any]:
     place = path.relative_to(package).as_posix()
     try:
-        return {"path": place, **facts(path.read_text(encoding="utf-8"))}
+        slug = path.stem.replace("_", "-")
+        known = verdicts(package / "ledger" / path.parent.name / f"{slug}.jsonl")
+        return {"path": place, **facts(path.read_text(encoding="utf-8")), "verdicts": known}
     except (ValueError, SyntaxError) as problem:
         raise ValueError(f"{place}: {problem}") from None
 

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 UNMEASURED = "claim not measured"
-"""Of every paper until the laboratory has a ledger."""
+"""Of a paper without a row in the ledger."""
 INDEX = Path(__file__).with_name("index.json")
 
 
@@ -22,7 +22,7 @@ class Row:
 
     `n` is its place among the papers, `path` its file below the package or "" where there is none, `doc` that file's
     docstring, `needs` its roles and their kinds, `parts` what its mechanism names and the symbol that is it, `partial`
-    the missing parts.
+    the missing parts, `verdicts` what the laboratory found of each of its claims.
     """
 
     slug: str
@@ -38,15 +38,20 @@ class Row:
     needs: Mapping[str, str]
     parts: Mapping[str, str]
     partial: str | None
+    verdicts: Mapping[str, str]
 
     @property
     def status(self) -> str:
-        """A row without a file is "planned", a baseline "baseline"; else "partial:" and what is missing."""
+        """A row without a file is "planned", a baseline "baseline"; else "partial:" and what is missing, or "done:" and
+        what was found."""
         if not self.path:
             return "planned"
         if self.kind == "baseline":
             return "baseline"
-        return "partial: " + "; ".join(part for part in (self.partial, UNMEASURED) if part)
+        missing = "; ".join(part for part in (self.partial, "" if self.verdicts else UNMEASURED) if part)
+        if missing:
+            return f"partial: {missing}"
+        return "done: " + ", ".join(f"{claim} {verdict}" for claim, verdict in self.verdicts.items())
 
 
 @cache

@@ -82,6 +82,8 @@ def show(slug: str) -> None:
         print("needs: " + ", ".join(f"{k} ({v})" for k, v in row.needs.items()))
     for part, symbol in row.parts.items():
         print(f"part: {part} -> {symbol}")
+    for claim, verdict in row.verdicts.items():
+        print(f"measured: {claim}: {verdict}")
     if row.path:
         print(f"file: {row.path}")
 
