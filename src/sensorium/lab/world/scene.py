@@ -139,7 +139,7 @@ def render(world: Facts, size: int = 32, style: Style = STYLE, seed: int = 0) ->
         for channel in range(3):
             out[rows, channel] = table[channel].take(canvas[rows])
         if style.noise:
-            _add_noise(out[rows], seen.index[rows], style.noise, (seen.seed, seen.part, seed))
+            add_noise(out[rows], seen.index[rows], style.noise, (seen.seed, seen.part, seed))
     return marks(out, world, None, style.marks, style) if style.marks else out
 
 
@@ -176,7 +176,7 @@ def _paint(canvas: np.ndarray, seen: Facts, place: Layout, style: Style, tones: 
         flat[to] = values
 
 
-def _add_noise(images: np.ndarray, index: np.ndarray, sd: float, purpose: tuple[object, ...]) -> None:
+def add_noise(images: np.ndarray, index: np.ndarray, sd: float, purpose: tuple[object, ...]) -> None:
     count = images[0].size
     random = words(index, -(-count // 4), *purpose, "noise")
     steps = random.view(np.uint16) if sys.byteorder == "little" else random.byteswap().view(np.uint16)
