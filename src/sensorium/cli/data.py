@@ -77,7 +77,7 @@ def data(
 def world(name: str, out: Path) -> str:
     """Draw scenes of a generated set with the truth beside each; what its guards say, as lines."""
     from sensorium.cli.options import writable
-    from sensorium.lab.sets import RECIPES, data_set, recipe
+    from sensorium.lab.sets import RECIPES, recipe
     from sensorium.lab.world.facts import facts
     from sensorium.lab.world.guards import null
     from sensorium.lab.world.lang import caption, negative
@@ -92,11 +92,16 @@ def world(name: str, out: Path) -> str:
         lines = [[*line, f"false: {text}"] for line, text in zip(lines, false, strict=True)]
     writable(out.parent)
     sheet(scenes, render(scenes, made.size, made.style, made.seed), lines, made.style).save(out)
-    plain = name.removeprefix("world/")
-    said = [f"{plain}: {sum(made.rows):,} rows, {made.config}", f"sheet: {out}", f"data: {data_set(f'world/{plain}')}"]
-    if made.config.null:
-        said.append(null(made.config).sentence)
-    return "\n".join([*said, f"other sets: {', '.join(sorted(RECIPES))}"])
+    plain, c = name.removeprefix("world/"), made.config
+    said = [
+        f"{plain}: {sum(made.rows):,} scenes of {c.fewest} to {c.most} objects in {c.cells}x{c.cells} cells, "
+        f"{c.colours} colours, {c.shapes} shapes; captions: {made.form} ({made.language})"
+    ]
+    said += [f"a negative text differs in: {made.wrong}"] if made.wrong else []
+    said += [f"an edited picture differs in: {made.edited}"] if made.edited else []
+    said += [null(c).sentence] if c.null else []
+    others = ", ".join(sorted(set(n.removeprefix("world/") for n in RECIPES) - {plain}))
+    return "\n".join([*said, f"sheet: {out}", f"other sets: {others}"])
 
 
 def heading(found: Dataset) -> None:
