@@ -187,7 +187,7 @@ def summary(found: Dataset, key: str) -> str:
 
 def gist(reason: str) -> str:
     """A reason without the name and the numbers of the one value it was given for."""
-    return re.sub("[0-9]+", "N", reason.rpartition(": ")[2])
+    return re.sub(r"\b[0-9]+\b", "N", reason.rpartition(": ")[2])
 
 
 def inert(text: str) -> str:

@@ -212,7 +212,7 @@ def _boxes(columns: tuple[str, ...], row: Row, limits: Limits) -> Cell:
     plain = [b.get("box", b.get("bbox")) if isinstance(b, dict) else b for b in plain]
     plain = [plain] if plain and isinstance(plain[0], int | float) else plain
     found = table.boxes(plain, box_format(columns[0]))
-    return _json([[round(float(x), 4) for x in box] for box in found], f"{len(found)} boxes")
+    return _json([[round(float(x), 4) for x in box] for box in found], f"{len(found)} box{'es' * (len(found) != 1)}")
 
 
 def _value(columns: tuple[str, ...], row: Row, limits: Limits) -> Cell:

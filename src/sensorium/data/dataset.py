@@ -282,7 +282,7 @@ def _build(
         writer.watch(folder)
     try:
         largest = _fill(writer, checker, source, given, parts, (total, max_bad), say)
-        notes += [f"{n} values are {flag}" for flag, n in sorted(checker.flags.items())]
+        notes += [f"{flag}: {n} row{'s' * (n != 1)}" for flag, n in sorted(checker.flags.items())]
         about = {
             "name": str(source.about.get("name") or path.resolve().stem),
             "license": str(source.about.get("license") or ""),
