@@ -32,6 +32,9 @@ WIDE, FOUR = {"dim": 32, "dropout": 0.0}, {"dim": 4, "dropout": 0.0}
 CLAIMS = {
     "planted": claim([Above("r@10", 0.05), Cheaper("samples", 1.0)], WIDE, FOUR),
     "null": claim([Above("r@10", 0.05)], WIDE, {**WIDE}),
+    "own run": Claim(
+        {"ours": Arm(run="clip:measure")}, [Cheaper("samples", 1.0, baseline="ours")], "random order", (), Budget(1)
+    ),
     "unknown arm": claim([NotBelow("r@10", 0.05, baseline="clip")], WIDE, FOUR),
 }
 '''
@@ -97,6 +100,7 @@ def test_smoke_runs_every_arm_and_judges_nothing(paper: str) -> None:
         ("plantd", "lab", "has no claim 'plantd'; did you mean 'planted'"),
         ("planted", "lap", "unknown tier 'lap'; did you mean 'lab'"),
         ("unknown arm", "lab", "unknown arm 'clip'"),
+        ("own run", "lab", "arm 'ours' names a run, which reproduce does not carry out yet"),
     ],
 )
 def test_what_is_not_there_is_one_line(paper: str, claim: str, tier: str, words: str) -> None:

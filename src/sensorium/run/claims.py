@@ -84,6 +84,9 @@ class Reproduction:
         self.claim = known[claim]
         self.workers, self.say, self.progress = workers, say, progress
         check(self.claim)
+        for arm, a in self.claim.arms.items():
+            if unknown := [what for what in ("stream", "measures", "run") if getattr(a, what)]:
+                raise SensoriumError(f"arm {arm!r} names a {unknown[0]}, which reproduce does not carry out yet")
         self.names = {arm: self._called(arm) for arm in self.claim.arms} | {self.claim.beats: self.claim.beats}
 
     def _called(self, arm: str) -> str:
