@@ -71,7 +71,7 @@ def link(name: str, target: str, kind: bytes) -> tarfile.TarInfo:
 
 HOSTILE: dict[str, tuple[list[Member | tarfile.TarInfo], str, str]] = {
     "parent": ([("../x.png", png(99))], "../x", "path outside the archive"),
-    "absolute": ([("/tmp/x.png", png(99))], "/tmp/x", "path outside the archive"),
+    "absolute": ([("/nobodys-x.png", png(99))], "/nobodys-x", "path outside the archive"),
     "symlink": ([link("l.png", "/etc/hostname", tarfile.SYMTYPE)], "l", "a link or a device"),
     "hardlink": ([link("h.png", "0000.png", tarfile.LNKTYPE)], "h", "a link or a device"),
     "device": ([link("d.png", "", tarfile.CHRTYPE)], "d", "a link or a device"),
@@ -90,13 +90,13 @@ HOSTILE: dict[str, tuple[list[Member | tarfile.TarInfo], str, str]] = {
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_member_sets_its_row_aside_and_writes_nothing(tmp_path: Path, name: str) -> None:
     members, key, reason = HOSTILE[name]
-    before = Path("/tmp/x.png").exists()
+    before = Path("/nobodys-x.png").exists()
     (tmp_path / "in").mkdir()
     found = Dataset(shard(tmp_path / "in" / "d.tar", [*pairs(40), *members]))
     assert len(found) == 40
     (bad,) = found.quarantine
     assert bad.source == f"d.tar:{key}" and reason in bad.reason
-    assert sorted(p.name for p in tmp_path.rglob("*")) == ["d.tar", "in"] and Path("/tmp/x.png").exists() == before
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["d.tar", "in"] and Path("/nobodys-x.png").exists() == before
 
 
 @pytest.mark.parametrize("cut", [100, 512, 700, 1500])
