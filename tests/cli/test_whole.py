@@ -86,7 +86,7 @@ def pool(workers: int) -> Iterator[Here]:
 def hasten(patch: pytest.MonkeyPatch) -> None:
     """Races in this process, with as few samples as SHORT."""
     patch.setattr(racing, "MOST_SAMPLES", FEW)
-    patch.setattr(racing, "_pool", pool)
+    patch.setattr(racing, "worker_pool", pool)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from scipy.special import ndtri
 
 from sensorium.core import SensoriumError, nearest
 
-from ..facts import PARTS, uniform
+from ..facts import numbered, uniform
 from ..reader import Rate
 from ..sound.events import held_pairs
 from .body import HIPS, Posture, joints, rest
@@ -103,11 +103,7 @@ def poses(seed: int, n: int, config: Config = POSE, start: int = 0, part: str = 
     Raises:
         SensoriumError: a part that is not one of PARTS, a negative n or start.
     """
-    if part not in PARTS:
-        raise SensoriumError(f"part {part!r}{nearest(part, PARTS)}")
-    if n < 0 or start < 0:
-        raise SensoriumError(f"{n} clips from {start}; expected 0 or more of each")
-    index = np.arange(start, start + n, dtype=np.int64)
+    index = numbered(n, start, part, "clips")
     luck = uniform(index, 2, seed, part, "pose")
     pairs = np.argwhere(allowed(config, part))
     motion, style = pairs[(luck[:, 0] * len(pairs)).astype(np.int64)].T

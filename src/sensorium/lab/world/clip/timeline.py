@@ -14,8 +14,8 @@ import numpy as np
 
 from sensorium.core import SensoriumError, nearest
 
-from ..facts import PARTS, Facts, combinations, scenes, uniform
 from ..facts import Config as Scene
+from ..facts import Facts, combinations, numbered, scenes, uniform
 
 KINDS = ("move", "appear", "vanish", "recolour", "collide")
 """collide: the actor goes to the cell beside another object, touches it, and is thrown back at once."""
@@ -148,11 +148,7 @@ def clips(seed: int, n: int, config: Config = CLIP, start: int = 0, part: str = 
     Raises:
         SensoriumError: a part that is not one of PARTS, a negative n or start, events that find no room.
     """
-    if part not in PARTS:
-        raise SensoriumError(f"part {part!r}{nearest(part, PARTS)}")
-    if n < 0 or start < 0:
-        raise SensoriumError(f"{n} clips from {start}; expected 0 or more of each")
-    return sample(seed, np.arange(start, start + n, dtype=np.int64), config, part)
+    return sample(seed, numbered(n, start, part, "clips"), config, part)
 
 
 def sample(seed: int, index: np.ndarray, config: Config, part: str = "train") -> Clips:

@@ -12,7 +12,7 @@ import numpy as np
 
 from sensorium.core import SensoriumError, nearest
 
-from ..facts import PARTS, uniform
+from ..facts import numbered, uniform
 from ..sound.events import held_pairs
 from .smiles import Molecule, canonical, parse, valid
 
@@ -87,11 +87,7 @@ def molecules(seed: int, n: int, config: Config = MOLECULE, start: int = 0, part
     Raises:
         SensoriumError: a part that is not one of PARTS, a negative n or start.
     """
-    if part not in PARTS:
-        raise SensoriumError(f"part {part!r}{nearest(part, PARTS)}")
-    if n < 0 or start < 0:
-        raise SensoriumError(f"{n} molecules from {start}; expected 0 or more of each")
-    index = np.arange(start, start + n, dtype=np.int64)
+    index = numbered(n, start, part, "molecules")
     luck = uniform(index, 8, seed, part, "molecule")
     core = (luck[:, 0] * len(config.cores)).astype(np.int64)
     count = config.fewest + (luck[:, 1] * (config.most - config.fewest + 1)).astype(np.int64)

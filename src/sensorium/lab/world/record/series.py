@@ -15,7 +15,7 @@ from scipy.special import ndtri
 
 from sensorium.core import SensoriumError, derive, nearest
 
-from ..facts import PARTS, uniform
+from ..facts import numbered, uniform
 from ..reader import Rate
 
 TRENDS = ("falling", "flat", "rising")
@@ -94,11 +94,7 @@ def series(seed: int, n: int, config: Config = SERIES, start: int = 0, part: str
     Raises:
         SensoriumError: a part that is not one of PARTS, a negative n or start.
     """
-    if part not in PARTS:
-        raise SensoriumError(f"part {part!r}{nearest(part, PARTS)}")
-    if n < 0 or start < 0:
-        raise SensoriumError(f"{n} series from {start}; expected 0 or more of each")
-    index = np.arange(start, start + n, dtype=np.int64)
+    index = numbered(n, start, part, "series")
     luck = uniform(index, 5, seed, part, "series")
     trend, season, event = (
         np.array([valid.index(name) for name in given], np.int8)[(luck[:, at] * len(given)).astype(np.int64)]

@@ -14,7 +14,7 @@ from scipy.special import ndtri
 
 from sensorium.core import SensoriumError, derive, nearest
 
-from ..facts import PARTS, uniform
+from ..facts import numbered, uniform
 
 RULES = ("single", "sum", "interaction", "null")
 """single: one column decides; sum: the majority of three; interaction: whether two agree, of which neither alone tells
@@ -116,11 +116,7 @@ def table(seed: int, n: int, config: Config = TABLE, start: int = 0, part: str =
     Raises:
         SensoriumError: a part that is not one of PARTS, a negative n or start.
     """
-    if part not in PARTS:
-        raise SensoriumError(f"part {part!r}{nearest(part, PARTS)}")
-    if n < 0 or start < 0:
-        raise SensoriumError(f"{n} rows from {start}; expected 0 or more of each")
-    index = np.arange(start, start + n, dtype=np.int64)
+    index = numbered(n, start, part, "rows")
     p, q = config.numeric, config.levelled
     luck = uniform(index, p + q + 2, seed, part, "table")
     value = ndtri(luck[:, :p].clip(1e-9, 1 - 1e-9))

@@ -14,7 +14,7 @@ from scipy.special import ndtri
 
 from sensorium.core import SensoriumError, derive, nearest
 
-from ..facts import PARTS, uniform
+from ..facts import numbered, uniform
 from .timbre import CLASSES, tones
 
 PITCHES = ("low", "middle", "high")
@@ -130,11 +130,7 @@ def sounds(seed: int, n: int, config: Config = SOUND, start: int = 0, part: str 
     Raises:
         SensoriumError: a part that is not one of PARTS, a negative n or start.
     """
-    if part not in PARTS:
-        raise SensoriumError(f"part {part!r}{nearest(part, PARTS)}")
-    if n < 0 or start < 0:
-        raise SensoriumError(f"{n} scenes from {start}; expected 0 or more of each")
-    return sample(seed, np.arange(start, start + n, dtype=np.int64), config, part)
+    return sample(seed, numbered(n, start, part, "scenes"), config, part)
 
 
 def sample(seed: int, index: np.ndarray, config: Config, part: str = "train") -> Sounds:

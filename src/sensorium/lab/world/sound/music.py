@@ -12,7 +12,7 @@ import numpy as np
 
 from sensorium.core import SensoriumError, derive, nearest
 
-from ..facts import PARTS, uniform
+from ..facts import numbered, uniform
 from ..reader import Rate
 from .events import RATE, mixed, noisy
 from .timbre import CLASSES, tones
@@ -95,11 +95,7 @@ def music(seed: int, n: int, config: Config = PIECE, start: int = 0, part: str =
     Raises:
         SensoriumError: a part that is not one of PARTS, a negative n or start.
     """
-    if part not in PARTS:
-        raise SensoriumError(f"part {part!r}{nearest(part, PARTS)}")
-    if n < 0 or start < 0:
-        raise SensoriumError(f"{n} pieces from {start}; expected 0 or more of each")
-    index = np.arange(start, start + n, dtype=np.int64)
+    index = numbered(n, start, part, "pieces")
     luck = uniform(index, 5 + BEAT_COUNT, seed, part, "music")
     factors = [
         np.array([valid.index(name) for name in given])[(luck[:, at] * len(given)).astype(np.int64)]
