@@ -115,22 +115,18 @@ def evidence(*, family: str = "", out: Path | None = None) -> None:
     out
         Write a page with forest plots of every measured claim.
     """
-    from rich.console import Console
-    from rich.table import Table
-
     from sensorium.run.claims import standing
 
-    table = Table("paper", "claim", "verdict", "tier", "seeds", "measured", "what was found", box=None)
     found = standing(family)
-    for entry in found:
+    for entry in sorted(found, key=lambda e: e.row is None):
         row = entry.row
         if row is None:
-            table.add_row(entry.paper, entry.claim, "not measured")
+            print(f"{entry.paper}, {entry.claim}: not measured")
             continue
-        mark = f" (stale: {entry.stale[0]})" if entry.stale else ""
-        said = "; ".join(v.sentence for v in row.verdicts)
-        table.add_row(entry.paper, entry.claim, row.verdict + mark, row.tier, str(len(row.seeds)), row.date[:10], said)
-    Console().print(table)
+        mark = f"; stale: {entry.stale[0]}" if entry.stale else ""
+        print(f"{row.paper}, {row.claim}: {row.verdict} ({row.tier}, {len(row.seeds)} seeds, {row.date[:10]}{mark})")
+        for verdict in row.verdicts:
+            print(f"  {verdict.sentence}")
     if out is not None:
         from sensorium.run.report.claims import write
 

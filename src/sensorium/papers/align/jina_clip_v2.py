@@ -4,6 +4,8 @@ Koukounas et al., 2024, arXiv 2412.08802. The contrastive loss is computed on ne
 (Matryoshka representation, Kusupati et al. 2022), so that a short prefix of the vector can be searched by itself.
 Differs from CLIP in the loss on prefixes alone.
 Claim: embeddings cut to a quarter keep at least 98% of R@1, without the Matryoshka loss they do not.
+Measured: a quarter keeps 89%, above plain CLIP's by 0.056; at 256 numbers a quarter is 64, where the paper cuts 1,024.
+Whether width or the small heads cost the rest was not tried.
 """
 
 from __future__ import annotations
