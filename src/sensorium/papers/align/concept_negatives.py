@@ -3,8 +3,8 @@
 Rösch et al., 2024, arXiv 2403.02875. Synthetic hard negative captions, in which one concept word is swapped for
 another, stand as extra columns in the image-to-text logits of InfoNCE. Differs from CLIP in these columns alone.
 Claim: accuracy on one-concept edits above plain CLIP with retrieval R@1 kept.
-Measured: above CLIP at equal samples (+0.10 on edited pictures), not at equal cost, since CLIP with 1.4 times the samples
-learns the binding by itself here; a world in which it never does was not found, so the scale is suspected.
+Measured: above CLIP at equal samples (+0.10 on edited pictures), not at equal cost: with 1.4 times the samples CLIP
+learns the binding by itself here. No world was found in which it never does, so the scale is suspected.
 """
 
 from __future__ import annotations
