@@ -432,7 +432,9 @@ def test_check_never_raises_on_any_bytes(data: bytes, start: bytes) -> None:
     st.floats(0, 1),
 )
 @settings(max_examples=150, deadline=None)
-def test_what_check_accepts_loads_and_nothing_else_crashes(name: str, changes: list[tuple[float, int]], keep: float) -> None:
+def test_what_check_accepts_loads_and_nothing_else_crashes(
+    name: str, changes: list[tuple[float, int]], keep: float
+) -> None:
     data = bytearray(SMALL[name])
     for where, value in changes:
         data[int(where * len(data))] = value
