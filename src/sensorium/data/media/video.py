@@ -82,6 +82,8 @@ def load(data: bytes, limits: Limits, frames: int, size: int = 0) -> Clip:
     """
     if not 1 <= frames <= limits.frames:
         raise _bad_count(frames, limits)
+    if reason := check(data, limits).reason:  # the few frames wanted may decode in a film that is refused as a whole
+        raise Refused(reason)
     with _open(data, limits) as container:
         film = _scan(container, len(data), limits)
         wanted = [film.start + int(film.length * (2 * k + 1) / (2 * frames)) for k in range(frames)]
