@@ -9,7 +9,15 @@ import pytest
 import torch
 
 from sensorium.data import columns
-from sensorium.data.columns import Encoded, pixel_column, token_column
+from sensorium.data.columns import (
+    Encoded,
+    box_column,
+    label_column,
+    pixel_column,
+    span_column,
+    token_column,
+    value_column,
+)
 from sensorium.data.dataset import Dataset
 from sensorium.data.tokenise import encode, fit_tokenizer
 
@@ -52,3 +60,51 @@ def test_rows_that_share_a_picture_share_its_pixels(tmp_path: Path) -> None:
     first, which = data.distinct("image")
     assert first.tolist() == [0, 1] and which[:5].tolist() == [0, 1, 0, 0, 1]
     assert np.array_equal(column.to("cpu").data.numpy()[3], data.pixels("image", 16)[0])
+
+
+def test_a_label_that_train_never_had_is_masked() -> None:
+    found = label_column(["cat", "owl", "dog"], ["cat", "dog"])
+    assert found.data.tolist() == [0, 0, 1] and found.mask is not None and found.mask.tolist() == [True, False, True]
+
+
+def test_a_row_without_a_number_is_masked() -> None:
+    found = value_column(["1.5", "", "-2.0"])
+    assert found.data.tolist() == [1.5, 0.0, -2.0] and found.mask is not None
+    assert found.mask.tolist() == [True, False, True] and found.data.dtype == torch.float32
+
+
+def boxed(path: Path, boxes: list[list[float]], size: tuple[int, int]) -> Dataset:
+    rows = [{"file_name": "a.png", "text": f"t{k}", "boxes": boxes[: 1 + k % len(boxes)]} for k in range(24)]
+    return Dataset(folder(path, rows, {"a.png": png(1, size)}))
+
+
+def test_boxes_in_pixels_become_shares_of_the_square(tmp_path: Path) -> None:
+    found = box_column(boxed(tmp_path / "d", [[0, 0, 40, 20], [10, 5, 30, 15]], (40, 20)), "boxes")
+    # 40 x 20 stands in the middle of a 40 x 40 square, 10 pixels down.
+    assert found.data.shape == (24, 2, 4) and found.mask is not None
+    torch.testing.assert_close(found.data[1], torch.tensor([[0, 0.25, 1, 0.75], [0.25, 0.375, 0.75, 0.625]]))
+    assert found.mask[0].tolist() == [True, False] and found.data[0, 1].tolist() == [0, 0, 0, 0]
+
+
+def test_boxes_as_shares_are_shares_of_the_picture(tmp_path: Path) -> None:
+    found = box_column(boxed(tmp_path / "d", [[0, 0, 1, 1], [0.25, 0.5, 0.5, 1]], (20, 40)), "boxes")
+    torch.testing.assert_close(found.data[1], torch.tensor([[0.25, 0, 0.75, 1], [0.375, 0.5, 0.5, 1]]))
+
+
+def test_spans_count_tokens_and_what_was_cut_off_is_masked(tmp_path: Path) -> None:
+    text = "a red circle and a blue square"
+    rows = [
+        {"file_name": "a.png", "text": f"{text} {k}", "boxes": [[0, 0, 1, 1]] * 2, "spans": [[2, 12], [19, 30]]}
+        for k in range(24)
+    ]
+    data = Dataset(folder(tmp_path / "d", rows, {"a.png": png(1)}))
+    texts = data.texts("text")
+    tokenizer = fit_tokenizer(texts, len(texts))
+    found = span_column(data, "spans", texts, tokenizer, 64)
+    assert found.mask is not None and found.mask.all() and found.data.shape == (24, 2, 2)
+    tokens = tokenizer.encode(texts[0], add_special_tokens=False).tokens
+    named = ["".join(tokens[a:b]).replace("▁", " ").strip() for a, b in found.data[0].tolist()]
+    assert named == ["red circle", "blue square"]
+    last = int(found.data[0, 1, 1])
+    short = span_column(data, "spans", texts, tokenizer, last)
+    assert short.mask is not None and short.mask[0].tolist() == [True, False]

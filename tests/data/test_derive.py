@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sensorium.data.derive import negatives
+from sensorium.data.derive import negatives, sheared
 from sensorium.data.words import normal
 
 TEXTS = [
@@ -51,3 +51,14 @@ def test_nothing_to_mine() -> None:
 def test_capitals_follow_the_text() -> None:
     found = negatives(["Red car", "blue car", "red house"], [0, 1, 2])
     assert found[2] == "blue house" and negatives(["Red car", "blue car", "Red house"], [0, 1, 2])[2] == "Blue house"
+
+
+def test_shearing_cuts_after_as_many_words_as_the_original_has() -> None:
+    long = "A big red car, it seems, stands left of the house."
+    assert sheared([long, long, "short", long], ["a red car", "one", "three words here", ""]) == [
+        "A big red",
+        "A",
+        "short",
+        "",
+    ]
+    assert sheared(["it's well-made, that"], ["two words"]) == ["it's well-made"]

@@ -16,7 +16,7 @@ from PIL import Image
 
 from .blobs import find
 from .limits import Limits, Refused, Seen
-from .media import audio, html, image, molecule, pdf, series, table, video
+from .media import audio, html, image, molecule, pdf, series, spans, table, video
 from .media.guard import Guard
 from .roles import box_format, media_of
 from .sources.table import Blob, Row
@@ -215,6 +215,17 @@ def _boxes(columns: tuple[str, ...], row: Row, limits: Limits) -> Cell:
     return _json([[round(float(x), 4) for x in box] for box in found], f"{len(found)} box{'es' * (len(found) != 1)}")
 
 
+def _spans(columns: tuple[str, ...], row: Row, limits: Limits) -> Cell:
+    """Stretches of the text, which is the second column."""
+    value, text = (row.values.get(c) for c in columns)
+    if value is None:
+        raise Refused("no spans")
+    if not isinstance(text, str):
+        raise Refused(f"spans of a text that is a {type(text).__name__}; expected a plain text")
+    found = spans.load(value, text)
+    return _json(found, f"{len(found)} span{'s' * (len(found) != 1)}")
+
+
 def _value(columns: tuple[str, ...], row: Row, limits: Limits) -> Cell:
     raw = row.values.get(columns[0])
     try:
@@ -235,6 +246,7 @@ _VALUES: dict[str, Callable[[tuple[str, ...], Row, Limits], Cell]] = {
     "graph": _graph,
     "table": _table,
     "boxes": _boxes,
+    "spans": _spans,
     "value": _value,
 }
 
@@ -247,7 +259,7 @@ def picture(data: bytes, limits: Limits, draft: int = 0) -> Image.Image:
 
 
 def decoded(kind: str, stored: str | bytes, limits: Limits) -> Any:
-    """What a stored value is: PIL picture, Audio, Clip, Series, Graph, float32 boxes [K 4], float, dict or text."""
+    """What a stored value is: PIL picture, Audio, Clip, Series, Graph, float32 boxes [K 4], float, dict, list, text."""
     if isinstance(stored, bytes):
         loaders: dict[str, Callable[[bytes], Any]] = {
             "image": lambda d: picture(d, limits),

@@ -1,7 +1,8 @@
-"""Columns that stay on disk: a batch reads its rows, nothing holds them all."""
+"""Columns: pictures and ids stay on disk and a batch reads its rows; labels, values, boxes and spans are held."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -16,6 +17,7 @@ from sensorium.core import Field, Ids, Value
 
 from .cache import home, mapped, store_mapped
 from .dataset import Dataset
+from .spans import token_spans
 from .store import Strings
 from .tokenise import PAD, encode
 
@@ -101,3 +103,54 @@ def token_column(tokenizer: Tokenizer, texts: Sequence[str], length: int) -> Ids
     found = mapped(path, shape, np.int32)
     found = found if found is not None else store_mapped(path, shape, np.int32, fill)
     return Encoded(torch.from_numpy(found), int(tokenizer.token_to_id(PAD) or 0))
+
+
+def label_column(labels: Sequence[str], classes: Sequence[str]) -> Field:
+    """The class of each row [N] int64; a label that is none of `classes` is 0 and masked."""
+    number = {name: k for k, name in enumerate(classes)}
+    found = np.fromiter((number.get(label, -1) for label in labels), np.int64, len(labels))
+    return Field(torch.from_numpy(found.clip(0)), torch.from_numpy(found >= 0))
+
+
+def value_column(values: Sequence[str]) -> Field:
+    """Numbers [N] float32; a row without one is 0 and masked."""
+    found = np.array([float(v) if v else np.nan for v in values], np.float32)
+    return Field(torch.from_numpy(np.nan_to_num(found)), torch.from_numpy(~np.isnan(found)))
+
+
+def box_column(data: Dataset, key: str, image: str = "image") -> Field:
+    """Boxes [N K 4] float32, (x0, y0, x1, y1) as shares of the square that a picture is fitted into; mask [N K].
+
+    A data set whose boxes all lie within [0, 1] gives them as shares of the picture, any other in its pixels.
+    """
+    boxes = [np.array(json.loads(b) if b else [], np.float64).reshape(-1, 4) for b in data.texts(key)]
+    shares = all(b.max(initial=0.0) <= 1 for b in boxes)
+    out = np.zeros((len(boxes), max(1, *map(len, boxes)), 4), np.float32)
+    for row, found in enumerate(boxes):
+        width, height = (int(side) for side in data.about(image, row).split(",")[0].split("x"))
+        side = max(width, height)
+        sides = np.array([width, height] * 2)
+        pixels = found * sides if shares else found
+        out[row, : len(found)] = ((pixels + (side - sides) / 2) / side).clip(0, 1)
+    return Field(torch.from_numpy(out), _counted(boxes, out.shape[1]))
+
+
+def span_column(data: Dataset, key: str, texts: Sequence[str], tokenizer: Tokenizer, length: int) -> Field:
+    """Which tokens of a row's text name each of its boxes: [N K 2] int64 (first, one past the last); mask [N K].
+
+    A span that lies beyond the `length` tokens of an encoded text is masked.
+    """
+    spans = [
+        token_spans(tokenizer, text, json.loads(s)) if s else []
+        for text, s in zip(texts, data.texts(key), strict=True)
+    ]
+    out = np.zeros((len(spans), max(1, *map(len, spans)), 2), np.int64)
+    for row, found in enumerate(spans):
+        out[row, : len(found)] = np.array(found, np.int64).reshape(-1, 2)
+    named = (out[..., 1] > out[..., 0]) & (out[..., 1] < length)  # the last of `length` tokens ends the text
+    return Field(torch.from_numpy(out), _counted(spans, out.shape[1]) & torch.from_numpy(named))
+
+
+def _counted(rows: Sequence[Any], most: int) -> Tensor:
+    """[N most] bool: True for as many as each row has."""
+    return torch.arange(most) < torch.tensor([len(r) for r in rows])[:, None]

@@ -1,4 +1,4 @@
-"""Derived keys: negatives by swapping a word within slots mined on train texts."""
+"""Derived keys: negatives by swapping a word within slots mined on train texts; texts sheared to another's length."""
 
 from __future__ import annotations
 
@@ -24,6 +24,16 @@ def negatives(texts: Sequence[str], train: Sequence[int]) -> list[str | None]:
     taken = {normal(head) for head in heads}
     partners, forms = _mine(heads)
     return [_swap(text, partners, forms, taken) for text in texts]
+
+
+def sheared(texts: Sequence[str], originals: Sequence[str]) -> list[str]:
+    """Each text cut after as many words as its original has (Liu et al. 2023, arXiv 2311.18765)."""
+    cut = []
+    for text, original in zip(texts, originals, strict=True):
+        words = list(_WORD.finditer(text))
+        most = len(_WORD.findall(original))
+        cut.append(text if len(words) <= most else text[: words[most - 1].end()] if most else "")
+    return cut
 
 
 def _head(text: str) -> str:

@@ -28,6 +28,7 @@ NO_VALUES = frozenset(
     ["duration", "width", "height", "fps", "lat", "lon", "latitude", "longitude", "time", "timestamp", "x", "y", "z"]
 )
 BOXES = ("boxes", "bboxes", "bbox", "box", "lines", "objects", "regions", "lungs")
+SPANS = ("spans", "phrase_spans", "tokens_positive")
 POSES = ("pose", "poses", "joints", "skeleton", "keypoints", "motion")
 GRAPHS = ("smiles", "molecule", "mol")
 MEDIA = {
@@ -40,8 +41,9 @@ _CODES = (
     "nl nn no pa pl pt ro ru sk sl sq sr sv sw ta te th tr uk ur vi zh"
 )
 LANGUAGES = frozenset(_CODES.split())
-HEADS = ("image", "video", "audio", "series", "pose", "graph", "table", "boxes", "text", "label", "value", "group")
-ONE_COLUMN = ("image", "video", "audio", "series", "pose", "graph", "boxes", "value", "group")
+_HEADS = "image video audio series pose graph table boxes spans text label value group"
+HEADS = tuple(_HEADS.split())
+ONE_COLUMN = ("image", "video", "audio", "series", "pose", "graph", "boxes", "spans", "value", "group")
 _KEY = re.compile(rf"({'|'.join(HEADS)})(\.[A-Za-z0-9_-]+)?(/[A-Za-z0-9_-]+)?")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 LOOKED = 100
@@ -164,6 +166,7 @@ def resolve(profiles: Profiles, given: Mapping[str, str], name: str) -> tuple[Ro
     if "label" not in found.heads:
         found.one("label", [c for c in LABELS if c in profiles and not found.names_media(c)])
     found.numbers()
+    found.spans()
     if not roles.keys() - {"group"}:
         raise SensoriumError(
             f"{name} has no picture or text column; found {', '.join(list(profiles)[:12]) or 'none'}; "
@@ -226,7 +229,7 @@ class _Inference:
         of = self.profiles.items()
         if not {"series", "pose"} & self.heads:
             self.one("pose", [c for c, p in of if c in POSES and p.mostly("series", "boxes")])
-            self.one("series", [c for c, p in of if c not in (*POSES, *BOXES) and p.mostly("series")])
+            self.one("series", [c for c, p in of if c not in (*POSES, *BOXES, *SPANS) and p.mostly("series")])
         if "graph" not in self.heads and (found := [c for c, p in of if c.lower() in GRAPHS and p.is_text]):
             if find_spec("rdkit"):
                 self.one("graph", found)
@@ -269,6 +272,16 @@ class _Inference:
         for key, names in (("text/negative", NEGATIVES), ("text.long", LONGS)):
             if key not in self.roles:
                 self.one(key, [c for c in names if c in self.profiles and self.profiles[c].is_text])
+
+    def spans(self) -> None:
+        """What the boxes are called in the text: stretches of characters, beside the text that they count."""
+        if "spans" not in self.heads and "boxes" in self.heads:
+            self.one("spans", [c for c in SPANS if c in self.profiles and self.profiles[c].mostly("series")])
+        if "spans" not in self.roles:
+            return
+        if len(self.roles.get("text", ())) != 1:
+            raise SensoriumError("spans count the characters of a text; expected text=COLUMN, of one column")
+        self.roles["spans"] += self.roles["text"]
 
     def numbers(self) -> None:
         """A value to predict, and a table where there is nothing else."""
