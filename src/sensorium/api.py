@@ -15,6 +15,7 @@ from typing import Any
 from sensorium.apps.search import Hit, find
 from sensorium.core import SensoriumError, cpu_seconds
 from sensorium.data.dataset import Dataset
+from sensorium.evals.tasks import TASKS
 from sensorium.lab.bases import choose
 from sensorium.run import report as pages
 from sensorium.run.device import enough_memory
@@ -125,7 +126,8 @@ def train(
             if state_of(folder) == "unfinished":
                 line = f"{str(stop) or 'stopped'}; {folder} holds what was done, the same command with --resume goes on"
             raise Stopped(line, getattr(stop, "number", SIGINT)) from None
-    shown = ", ".join(f"{k} {v:.3f}" for k, v in outcome.test.items() if k in ("r@1", "r@10")) or "has no score to give"
+    first = {"r@10", *(task.primary for task in TASKS.values())}
+    shown = ", ".join(f"{k} {v:.3f}" for k, v in outcome.test.items() if k in first) or "has no score to give"
     say(
         f"{label(name)}: test {shown}; {outcome.cost['cpu_s']:.1f} CPU-s, "
         f"{int(outcome.cost['parameters']):,} parameters trained"

@@ -69,6 +69,11 @@ class Predicts(Protocol):
     """Predicts labels, values, boxes, masks or spans."""
 
     @property
-    def predicts(self) -> Mapping[str, str]: ...
+    def predicts(self) -> Mapping[str, str]:
+        """Key of what is predicted -> its kind."""
+        ...
 
-    def predict(self, batch: Batch, of: str) -> Field: ...
+    def predict(self, batch: Batch, of: str) -> Field:
+        """Without the answer in `batch`: scores of classes [B C] for a label, [B] for a value, boxes [B K 4] for the K
+        spans of the text, masks [B K H W]."""
+        ...

@@ -223,7 +223,8 @@ class Claim:
     """What `reproduce` measures: named arms, statements about them, the trivial predictor each arm must beat first.
 
     `data` names the set of arms that name none ("starter", "world/binding" …), `towers` what they start from ("auto",
-    "scratch" or names), `batch` the rows per step of every arm.
+    "scratch" or names), `needs` the properties that a shared start must have, else nothing is tested; `batch` the rows
+    per step of every arm.
     """
 
     arms: Mapping[str, Arm]
@@ -234,6 +235,7 @@ class Claim:
     seeds: int = 5
     data: str = "starter"
     towers: str = "auto"
+    needs: Sequence[str] = ()
     batch: int = 256
 
 
@@ -249,7 +251,7 @@ class Bases(Protocol):
 class Paper(Protocol):
     """Satisfied by a module.
 
-    Optional beside these: `stream(config, rows, fields)` and `stages(config, method, rows, budget)`.
+    Optional beside these: `stream(config, rows, fields)` and `stages(config, method, rows, trial)`.
     """
 
     @property

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Task:
-    """What a task needs (kinds), which capability it reads, its primary metric and when a result says nothing.
+    """What a task needs (keys), which capability it reads, its primary metric and when a result says nothing.
 
     `higher`: more of the primary metric is better. `trivial`: the predictor each arm must beat. `ceiling`: the primary
-    metric at which a baseline leaves no headroom.
+    metric at which a baseline leaves no headroom; `most` is the largest value that it can take.
     """
 
     name: str
@@ -21,6 +21,7 @@ class Task:
     trivial: str
     ceiling: float
     about: str
+    most: float = 1.0
 
 
 TASKS: dict[str, Task] = {
@@ -34,15 +35,46 @@ TASKS: dict[str, Task] = {
         ceiling=0.95,
         about="find the right image for a text and the right text for an image; share of first hits, both directions",
     ),
+    "ground": Task(
+        name="ground",
+        needs=("image", "text", "boxes", "spans"),
+        capability="predict",
+        primary="recall@1",
+        higher=True,
+        trivial="mean box",
+        ceiling=0.95,
+        about="find the box that a phrase of the text names; share of phrases whose first box overlaps it by half",
+    ),
+    "answer": Task(
+        name="answer",
+        needs=("image", "text/question", "text/answer"),
+        capability="generate",
+        primary="exact",
+        higher=True,
+        trivial="blind majority",
+        ceiling=0.95,
+        about="answer a question about an image; share of answers that are the reference, normalised",
+    ),
+    "caption": Task(
+        name="caption",
+        needs=("image", "text"),
+        capability="generate",
+        primary="cider",
+        higher=True,
+        trivial="blind majority",
+        ceiling=9.5,
+        about="say what an image shows; CIDEr-D against the image's texts, 0 to 10",
+        most=10.0,
+    ),
     "classify": Task(
         name="classify",
         needs=("image", "label"),
-        capability="embed",
+        capability="predict",
         primary="accuracy",
         higher=True,
-        trivial="majority label",
+        trivial="blind majority",
         ceiling=0.95,
-        about="name the label of an image from its nearest neighbour among the train rows, in embedding space",
+        about="name the label of an image",
     ),
 }
 

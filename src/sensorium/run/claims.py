@@ -21,8 +21,6 @@ from sensorium.core import Above, Claim, Keeps, NotBelow, SensoriumError, neares
 from sensorium.data.cache import home
 from sensorium.data.dataset import Dataset
 from sensorium.data.split import auto_mode, split
-from sensorium.evals.ranking import chance
-from sensorium.evals.retrieval import relevance
 
 from .features import Progress
 from .keys import LIBRARIES, arm_key
@@ -32,9 +30,11 @@ from .plan import Job, plan
 from .race import TUNING_SEED, Run, dataset_of, line_of, result_of, work, worker_pool
 from .runs import NUMERICS, Outcome, key_of
 from .statements import DEARER, Verdict, arms_of, check, judge, record
+from .tasks import TRIVIAL, trivial
 
 SETS = "sensorium.lab.sets:data_set"
 TOWERS = "sensorium.lab.bases:choose"
+LACKS = "sensorium.lab.bases:lacks"
 SCALE = {"lab": 1.0, "deep": 4.0}
 """Samples of a tier as a multiple of the claim's."""
 SMOKE_STEPS = 20
@@ -84,8 +84,10 @@ class Reproduction:
         self.claim = known[claim]
         self.workers, self.say, self.progress = workers, say, progress
         check(self.claim)
+        if self.claim.beats not in TRIVIAL:
+            raise SensoriumError(f"trivial predictor {self.claim.beats!r}{nearest(self.claim.beats, TRIVIAL)}")
         for arm, a in self.claim.arms.items():
-            if unknown := [what for what in ("stream", "measures", "run") if getattr(a, what)]:
+            if unknown := [what for what in ("stream", "run") if getattr(a, what)]:
                 raise SensoriumError(f"arm {arm!r} names a {unknown[0]}, which reproduce does not carry out yet")
         self.names = {arm: self._called(arm) for arm in self.claim.arms} | {self.claim.beats: self.claim.beats}
 
@@ -131,6 +133,7 @@ class Reproduction:
             split=mode,
             batch=self.claim.batch,
             split_seed=0 if seed == TUNING_SEED else seed,
+            measures=tuple(a.measures),
         )
 
     def _data(self, arm: str) -> Dataset:
@@ -233,7 +236,7 @@ class Reproduction:
         return found
 
     def curves(self, rates: Mapping[str, float], seeds: int) -> dict[str, list[dict[str, list[float]]]]:
-        """Validation R@1 by samples and by CPU-seconds."""
+        """Validation scores by samples and by CPU-seconds."""
         found: dict[str, list[dict[str, list[float]]]] = {}
         for arm, rate in rates.items():
             found[arm] = []
@@ -241,7 +244,8 @@ class Reproduction:
                 curve = self.outcome(arm, rate, seed, None if rate else 0).curve
                 each = cost["cpu_s"] / cost["samples"] if cost.get("samples") else 0.0
                 spent = [n * each for n in curve["samples"]]
-                found[arm].append({"samples": curve["samples"], "r@1": curve["values"], "cpu_s": spent})
+                scores = {m: v for m, v in curve.items() if m not in ("samples", "values")}
+                found[arm].append({"samples": curve["samples"], "cpu_s": spent, **scores})
         return found
 
     def judged(self, rates: Mapping[str, float], seeds: int) -> list[Verdict]:
@@ -249,6 +253,8 @@ class Reproduction:
         if self.tier == "smoke":
             ran = "smoke: every arm ran, nothing is judged"
             return [Verdict(record(s), "not tested", ran) for s in self.claim.says]
+        if lacks := attribute(LACKS)(attribute(TOWERS)(self.claim.towers), self.claim.needs):
+            return [Verdict(record(s), "not tested", lacks[0]) for s in self.claim.says]
         runs = {arm: self.scores(arm, rate, seeds) for arm, rate in rates.items()}
         costs = {arm: self.costs(arm, rate, seeds) for arm, rate in rates.items()}
         trivial = self.trivial(rates, seeds)
@@ -266,17 +272,14 @@ class Reproduction:
 
     def trivial(self, rates: Mapping[str, float], seeds: int) -> list[dict[str, float]]:
         """What the trivial predictor scores on the test rows of each seed."""
-        if self.claim.beats != "random order":
-            raise SensoriumError(f"trivial predictor {self.claim.beats!r}; expected random order")
         arm = next(iter(rates))
         data = self._data(arm)
         metrics = {m for a, rate in rates.items() for m in self.scores(a, rate, 1)[0]}
         found = []
         for seed in range(seeds):
             job = self.job(arm, 1.0, seed)
-            test = split(data, job.split_seed, job.split).test
-            right = relevance([data.texts("text")[i] for i in test], data.content("image")[test])
-            drawn = chance(right)
+            parts = split(data, job.split_seed, job.split)
+            drawn = trivial(self.claim.beats, data, parts.train, parts.test)
             found.append({m: value for m in metrics if (value := _by_chance(m, drawn)) is not None})
         return found
 

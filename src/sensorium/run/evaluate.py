@@ -42,6 +42,10 @@ class Scored:
     scores: dict[str, float]
     items: dict[str, NDArray[np.float64]]
 
+    def joined(self, other: Scored) -> Scored:
+        """The scores of both."""
+        return Scored(self.scores | other.scores, self.items | other.items)
+
 
 def _hits(result: Retrieval, k: int) -> NDArray[np.float64]:
     def within(ranks: Tensor) -> NDArray[np.float64]:

@@ -18,9 +18,17 @@ from tokenizers import Tokenizer
 from sensorium.blocks.towers.frozen import Frozen, frozen_towers, role_of
 from sensorium.core import Budget, Field, FieldInfo, Fields, Ids, Method, Paper, SensoriumError, Tokens, Trial
 from sensorium.data.cache import home, write_atomic
-from sensorium.data.columns import Column, pixel_column, token_column
+from sensorium.data.columns import (
+    Column,
+    box_column,
+    label_column,
+    pixel_column,
+    span_column,
+    token_column,
+    value_column,
+)
 from sensorium.data.dataset import Dataset
-from sensorium.data.derive import negatives
+from sensorium.data.derive import negatives, sheared
 from sensorium.data.media.image import fit
 from sensorium.data.rows import Rows
 from sensorium.data.split import Split, split
@@ -59,6 +67,8 @@ class Job:
     task: str = "retrieval"
     max_bad: float = 0.1
     start: str = ""
+    measures: Sequence[str] = ()
+    """Further scores of a finished run: "module:function", Question -> Scored."""
 
     @property
     def trial(self) -> Trial:
@@ -80,10 +90,11 @@ class Plan:
 
 
 def unmet(needs: Mapping[str, str], kinds: Mapping[str, str]) -> str | None:
-    """Why data with these keys and kinds does not meet `needs`, or None. "text.*" is any further variant."""
+    """Why data with these keys and kinds does not meet `needs`, or None. "text.*" is any further variant; a text meets
+    a need of ids."""
     for key, need in needs.items():
-        kind, *how = need.split()
-        if "optional" in how or ("derivable" in how and kinds.get(role_of(key)) == kind):
+        kind, *how = need.replace("ids", "text").split()
+        if "optional" in how or ("derivable" in how and kinds.get(role_of(key.partition(".*")[0])) == kind):
             continue
         if key.endswith(".*"):
             if not any(k.startswith(key[:-1]) and v == kind for k, v in kinds.items()):
@@ -95,23 +106,27 @@ def unmet(needs: Mapping[str, str], kinds: Mapping[str, str]) -> str | None:
 
 
 def keys_for(needs: Mapping[str, str], kinds: Mapping[str, str]) -> list[str]:
-    """The keys of a batch: what the paper needs, wildcards expanded, and every variant of its texts for the scores."""
+    """The keys of a batch: what the paper needs, "text.*" as every variant and "text.*/sheared" as what is derived of
+    each."""
     found = []
     for key in needs:
-        if key.endswith(".*"):
-            found += [k for k in kinds if k.startswith(key[:-1])]
+        stem, star, purpose = key.partition(".*")
+        if star:
+            found += [k + purpose for k in kinds if k.startswith(stem + ".") and "/" not in k]
         elif key in kinds or "derivable" in needs[key].split():
             found.append(key)
     return list(dict.fromkeys(found))
 
 
 def fit_fields(
-    data: Dataset, train: NDArray[np.int64], towers: Mapping[str, str]
+    data: Dataset, train: NDArray[np.int64], towers: Mapping[str, str], needs: Mapping[str, str] | None = None
 ) -> tuple[dict[str, FieldInfo], Tokenizer | None]:
-    """What each key is, fitted on train rows only, and a tokeniser where the text tower starts from scratch."""
+    """What each key is, fitted on train rows only, and a tokeniser where the text tower starts from scratch or `needs`
+    ask for ids."""
     texts = [k for k in data.kinds if data.kinds[k] == "text"]
     tokenizer = None
-    if texts and towers.get("text", "scratch") == "scratch":
+    ids = any(need.startswith("ids") for need in (needs or {}).values())
+    if texts and (ids or towers.get("text", "scratch") == "scratch"):
         tokenizer = train_tokenizer(data, texts, train)
     found: dict[str, FieldInfo] = {}
     for key, kind in data.kinds.items():
@@ -122,6 +137,8 @@ def fit_fields(
             found[key] = FieldInfo("text", vocab=vocab, length=SCRATCH_LENGTH)
         elif kind == "label":
             found[key] = FieldInfo("label", classes=tuple(sorted(set(_at(data.texts(key), train)))))
+        elif kind in ("value", "boxes", "spans"):
+            found[key] = FieldInfo(kind)
     return found, tokenizer
 
 
@@ -190,6 +207,7 @@ def columns(
     method: Method,
     tokenizer: Tokenizer | None,
     train: NDArray[np.int64],
+    fields: Fields,
     say: Progress | None = None,
 ) -> dict[str, Column]:
     """Every key for every row, through the method's frozen towers where it has them."""
@@ -200,10 +218,23 @@ def columns(
         if key == "text/negative" and key not in data.kinds:
             swapped = negatives(data.texts("text"), [int(i) for i in train])
             found[key] = text_column([t or "" for t in swapped], towers.get(role), tokenizer, say)
+        elif key.endswith("/sheared") and key not in data.kinds:
+            cut = sheared(data.texts(key.removesuffix("/sheared")), data.texts(role))
+            found[key] = text_column(cut, towers.get(role), tokenizer, say)
         elif data.kinds[key] == "image":
             found[key] = image_column(data, key, towers.get(role), say)
         elif data.kinds[key] == "text":
             found[key] = text_column(data.texts(key), towers.get(role), tokenizer, say)
+        elif data.kinds[key] == "label":
+            found[key] = label_column(data.texts(key), fields[key].classes)
+        elif data.kinds[key] == "value":
+            found[key] = value_column(data.texts(key))
+        elif data.kinds[key] == "boxes":
+            found[key] = box_column(data, key)
+        elif data.kinds[key] == "spans":
+            if tokenizer is None:
+                raise SensoriumError(f"{key!r} counts tokens of the text; expected a text tower from scratch")
+            found[key] = span_column(data, key, data.texts("text"), tokenizer, SCRATCH_LENGTH)
     return found
 
 
@@ -219,12 +250,12 @@ def plan(job: Job, data: Dataset, say: Progress | None = None) -> Plan:
     if why := unmet(module.NEEDS, data.kinds):
         raise SensoriumError(f"{job.paper} {data.lacks(why)}")
     parts = split(data, job.split_seed, job.split)
-    fields, tokenizer = fit_fields(data, parts.train, job.towers)
+    fields, tokenizer = fit_fields(data, parts.train, job.towers, module.NEEDS)
     method = build(module, job, fields)
     if job.start:
         load_weights(method, newest(Path(job.start)) / "model.safetensors")
     rows = Rows(
-        columns(data, keys_for(module.NEEDS, data.kinds), method, tokenizer, parts.train, say),
+        columns(data, keys_for(module.NEEDS, data.kinds), method, tokenizer, parts.train, fields, say),
         np.arange(len(data)),
         fields,
         data.groups,
@@ -237,7 +268,7 @@ def plan(job: Job, data: Dataset, say: Progress | None = None) -> Plan:
     train = rows.select(parts.train)
     settings = config(module, job.config)
     if hasattr(module, "stages"):
-        stages = module.stages(settings, method, train, job.trial.budget)
+        stages = module.stages(settings, method, train, job.trial)
     else:
         stream = (
             module.stream(settings, train, fields) if hasattr(module, "stream") else Epochs(train, job.batch, job.seed)
@@ -262,5 +293,7 @@ def frozen_columns(method: Method, rows: Rows) -> Rows:
 
 
 def described(job: Job) -> dict[str, Any]:
-    """A job as JSON-ready data."""
-    return {k: (dict(v) if isinstance(v, Mapping) else v) for k, v in vars(job).items()}
+    """A job as JSON-ready data; measures only where there are some."""
+    plain = {k: (dict(v) if isinstance(v, Mapping) else v) for k, v in vars(job).items()}
+    plain["measures"] = list(job.measures)
+    return {k: v for k, v in plain.items() if k != "measures" or v}

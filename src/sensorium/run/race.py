@@ -26,6 +26,7 @@ from sensorium.data.derive import negatives
 from sensorium.data.split import auto_mode, overlap, split
 from sensorium.evals.ranking import chance
 from sensorium.evals.retrieval import relevance
+from sensorium.evals.tasks import TASKS
 from sensorium.evals.tasks import task as find_task
 
 from .checkpoint import tidy, write_json
@@ -189,7 +190,7 @@ class Race:
             for seed in range(self.settings.seeds):
                 parts = split(self.data, seed, self.mode)
                 job = self.job(name, 1e-3, 1, seed)
-                fields, tokenizer = fit_fields(self.data, parts.train, job.towers)
+                fields, tokenizer = fit_fields(self.data, parts.train, job.towers, module.NEEDS)
                 keys = keys_for({**module.NEEDS, **variants}, self.data.kinds)
                 if "text/negative" in keys and not any(negatives(self.data.texts("text"), parts.train.tolist())):
                     self.names.remove(name)
@@ -203,7 +204,7 @@ class Race:
                 if (mark in seen and not derived) or not frozen_towers(method):
                     break
                 seen.add(mark)
-                columns(self.data, keys, method, tokenizer, parts.train, self.progress)
+                columns(self.data, keys, method, tokenizer, parts.train, fields, self.progress)
         return time.process_time() - start
 
     def timed(self) -> list[Entrant]:
@@ -460,7 +461,9 @@ def line_of(run: Run, outcome: Outcome) -> str:
         return f"{run.purpose:<7}{label(run.job.paper):<18} rate {run.job.rate:.2g} diverged: {outcome.failed}"
     rate = f"rate {run.job.rate:.2g}" if run.job.samples else "no training"
     seed = "" if run.purpose == "tuning" else f" seed {run.job.seed}"
-    score, cost = f"{where} R@1 {shown['r@1']:.3f}", f"{outcome.cost['cpu_s']:.1f} CPU-s"
+    primary = next((t.primary for t in TASKS.values() if t.primary in shown), "")
+    score = f"{where} {primary.replace('r@', 'R@')} {shown[primary]:.3f}" if primary else "no score"
+    cost = f"{outcome.cost['cpu_s']:.1f} CPU-s"
     return f"{run.purpose:<7}{label(run.job.paper):<18} {rate:<12}{seed:<7} {score}  {cost}"
 
 

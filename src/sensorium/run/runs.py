@@ -21,16 +21,17 @@ from tokenizers import Tokenizer
 
 from sensorium.blocks.similarity import pool, unit
 from sensorium.blocks.towers.frozen import Frozen, frozen_towers, role_of
-from sensorium.core import Field, FieldInfo, Fields, Method, Ranks, SensoriumError, Tokens
+from sensorium.core import Field, FieldInfo, Fields, Method, SensoriumError, Tokens
 from sensorium.data.cache import replacing, write_atomic
 from sensorium.data.columns import Column
 from sensorium.data.dataset import Dataset
 from sensorium.data.media.image import fit as fitted
 from sensorium.data.split import look_alikes
+from sensorium.evals.tasks import TASKS
 
 from .checkpoint import load_weights, newest, write_json
 from .device import Meter, environment, settle
-from .evaluate import Scored, Sought, retrieval
+from .evaluate import Scored, Sought
 from .features import Features, Progress
 from .fit import Fit, Step
 from .keys import source_key, source_path
@@ -38,6 +39,7 @@ from .load import attribute, paper, resolve, source_hash
 from .plan import BASES, Job, Plan, build, described, image_column, plan, text_column
 from .save import SAVE_EVERY, Journal, Past, digest, every, record_of, same_run, state_of
 from .stop import Stopped, deferred
+from .tasks import Question, scored, tasks_of
 
 FORMAT = 1
 NUMERICS = 2
@@ -62,7 +64,10 @@ class Timing:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run gave: scores on validation and, where asked, on test; curve; cost; why it failed, if it did."""
+    """What a run gave: scores on validation and, where asked, on test; cost; why it failed, if it did.
+
+    `curve` holds validation scores by samples; "values" are those of the task's primary metric.
+    """
 
     validation: dict[str, float]
     test: dict[str, float]
@@ -139,23 +144,26 @@ def execute(
     p.method.to(device)
     fit = Fit(p.method, p.stages, job.trial, device)
     journal = _journal(folder, p, data, fit, keep, budget, tell) if folder is not None else None
-    # A method that cannot rank texts and images is trained all the same; it has no retrieval scores.
-    ranks = isinstance(p.method, Ranks) and {"image", "text"} <= set(p.rows.columns)
-    wanted = sought(data, p.split.validation) if ranks else None
+    # A method that can do no task is trained all the same; it has no scores.
+    tasks = tasks_of(p.method, list(p.rows.columns))
+    tasks.sort(key=lambda name: name != job.task)  # the one asked for comes first, and its primary metric is the curve
     try:
-        past = _train(p, fit, journal, wanted, device, meter, watch, keep, due or every(SAVE_EVERY))
+        past = _train(p, data, fit, journal, tasks, device, meter, watch, keep, due or every(SAVE_EVERY))
     except FloatingPointError:
         if journal:
             journal.forget()
         raise
     earlier = past.cost["total_cpu_s"] - meter.seconds
     final, tested = Scored({}, {}), Scored({}, {})
-    if wanted is not None:
+    if "retrieval" in tasks:
         p = with_variants(p, data)
-        final = retrieval(p.method, p.rows.select(p.split.validation), wanted, device)
-    if wanted is not None and test:
-        what = sought(data, p.split.test, fresh_rows(p, data))
-        tested = retrieval(p.method, p.rows.select(p.split.test), what, device)
+    for task in tasks:
+        final = final.joined(scored(task, _question(p, data, p.split.validation, device, task)))
+        if test:
+            fresh = fresh_rows(p, data) if task == "retrieval" else None
+            tested = tested.joined(scored(task, _question(p, data, p.split.test, device, task, fresh)))
+    for name in job.measures if test else ():
+        tested = tested.joined(attribute(name)(Question(p, data, p.split.test, device)))
     past.cost["total_cpu_s"] = earlier + meter.seconds
     outcome = Outcome(final.scores, tested.scores, past.curve, past.cost)
     if folder is not None:
@@ -163,11 +171,23 @@ def execute(
     return outcome
 
 
+def _question(
+    p: Plan,
+    data: Dataset,
+    index: NDArray[np.int64],
+    device: torch.device,
+    task: str,
+    fresh: NDArray[np.bool_] | None = None,
+) -> Question:
+    return Question(p, data, index, device, sought(data, index, fresh) if task == "retrieval" else None)
+
+
 def _train(
     p: Plan,
+    data: Dataset,
     fit: Fit,
     journal: Journal | None,
-    wanted: Sought | None,
+    tasks: Sequence[str],
     device: torch.device,
     meter: Meter,
     watch: Callable[[Step, int], None] | None,
@@ -177,33 +197,36 @@ def _train(
     """All steps that are left, with validation scores on the way; what the run has gathered and cost by then."""
     setup, aside = meter.seconds, 0.0
     before = (journal.resume() if journal else None) or Past(cost={"cpu_s": setup, "setup_s": setup})
-    validation = p.rows.select(p.split.validation)
+    asked = [_question(p, data, p.split.validation, device, name) for name in tasks[:1]]
     points = {max(1, round(fit.steps * (i + 1) / POINTS)) for i in range(POINTS)}
     curve = before.curve
 
     def past() -> Past:
         return Past(curve, _cost(before.cost, fit, meter, setup + aside))
 
-    with deferred() as asked, journal.writing() if journal else nullcontext() as write:
+    with deferred() as stopped, journal.writing() if journal else nullcontext() as write:
         for step in fit:
             if write:
                 write(step)
             start = meter.seconds
-            if step.n in points and wanted is not None:
+            if step.n in points and tasks:
+                scores = scored(tasks[0], asked[0]).scores
                 curve["samples"].append(step.samples)
-                curve["values"].append(retrieval(p.method, validation, wanted, device).scores["r@1"])
+                curve["values"].append(scores[TASKS[tasks[0]].primary])
+                for metric, value in scores.items():
+                    curve.setdefault(metric, []).append(value)
             if journal and due(step):
                 journal.save(past())
             aside += meter.seconds - start
             if watch:
                 watch(step, fit.steps)
-            if asked():
+            if stopped():
                 break
         done = past()
-        if journal and (keep or asked()):
+        if journal and (keep or stopped()):
             journal.save(done)
-    if asked():
-        raise Stopped(f"stopped after step {fit.total:,} of {fit.steps:,}", asked())
+    if stopped():
+        raise Stopped(f"stopped after step {fit.total:,} of {fit.steps:,}", stopped())
     return done
 
 
@@ -369,7 +392,8 @@ class Model:
         return scores.cpu()
 
 
-def _field(stored: dict[str, Any]) -> FieldInfo:
+def field_of(stored: Mapping[str, Any]) -> FieldInfo:
+    """A field as it was stored in JSON."""
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}
     return FieldInfo(**values)
 
@@ -392,7 +416,7 @@ def load(path: str | Path, trust_code: bool = False) -> Model:
         name = str(folder / "paper.py")
     try:
         job = Job(**(record["job"] | {"paper": name, "start": ""}))
-        fields = {k: _field(v) for k, v in record["fields"].items()}
+        fields = {k: field_of(v) for k, v in record["fields"].items()}
     except (TypeError, AttributeError) as problem:
         raise SensoriumError(f"{folder / 'run.json'} is not the record of a run: {problem}") from None
     method = build(paper(name), job, fields)

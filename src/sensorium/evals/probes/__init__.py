@@ -1,0 +1,1 @@
+"""What frozen features hold: probes that are fitted in closed form."""
