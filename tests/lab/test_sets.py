@@ -78,3 +78,24 @@ def test_the_starter_set_and_unknown_names() -> None:
     assert (data_set("starter") / "dataset.json").is_file()
     with pytest.raises(SensoriumError, match=r"data set 'world/bindin'; did you mean 'world/binding'"):
         data_set("world/bindin")
+
+
+def test_a_set_of_questions_asks_each_scene_once_in_turn() -> None:
+    recipe = Recipe(rows=(0, 0, 0), asked=("colour", "count"))
+    columns = scenes(recipe, "train", 40)
+    assert all(columns["question"]) and all(columns["answer"])
+    assert sum(q.startswith("how many") for q in columns["question"]) == 20
+    world = facts(0, 40, recipe.config)
+    named = {"two": 2, "three": 3}
+    for k in range(1, 40, 2):
+        assert named[columns["answer"][k]] == int(world.real()[k].sum())
+
+
+def test_captioners_say_more_and_train_captions_are_weak() -> None:
+    recipe = Recipe(rows=(0, 0, 0), form="short", captioners=("wordy",), weak=0.5)
+    columns, world = scenes(recipe, "train", 60), facts(0, 60, recipe.config)
+    assert all(len(a.split()) > len(b.split()) for a, b in zip(columns["wordy"], columns["text"], strict=True))
+    true = sum(true_of(text, world.rows([k])).all() for k, text in enumerate(columns["text"]))
+    assert 15 < true < 50
+    test, world = scenes(recipe, "test", 30), facts(0, 30, recipe.config, part="test")
+    assert all(true_of(text, world.rows([k])).all() for k, text in enumerate(test["text"]))

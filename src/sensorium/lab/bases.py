@@ -1,15 +1,15 @@
-"""Shared starts by name: real frozen towers where they are installed, small towers from scratch otherwise."""
+"""Towers by name: real frozen ones where they are installed, the laboratory's own starts, small ones from scratch."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sensorium.blocks.towers.frozen import Frozen, Reduced
 from sensorium.blocks.towers.image import ConvTower
 from sensorium.blocks.towers.text import TextTower
 from sensorium.core import Fields, SensoriumError, Tower, nearest
-from sensorium.lab import pretrained
+from sensorium.lab import pretrained, starts
 
 SCRATCH = "scratch"
 TOKEN_DIM = 256
@@ -24,13 +24,24 @@ def choose(towers: str) -> dict[str, str]:
     for name in towers.split(","):
         if name == SCRATCH:
             continue
+        if name in starts.STARTS and starts.start(name).roles:
+            starts.record_of(name)
+            chosen |= dict.fromkeys(starts.start(name).roles, name)
+            continue
         if name not in pretrained.ALL:
-            raise SensoriumError(f"unknown tower {name!r}{nearest(name, ['auto', SCRATCH, *pretrained.ALL])}")
+            known = ["auto", SCRATCH, *pretrained.ALL, *(n for n, s in starts.STARTS.items() if s.roles)]
+            raise SensoriumError(f"unknown tower {name!r}{nearest(name, known)}")
         weights = pretrained.ALL[name]
         if weights.path() is None:
             raise SensoriumError(f"weights {name!r} are not installed; get them with: {weights.get}")
         chosen[weights.role] = name
     return chosen
+
+
+def lacks(towers: Mapping[str, str], needs: Sequence[str]) -> list[str]:
+    """What the shared starts among the towers were measured not to have of what a claim needs; it is not tested."""
+    named = dict.fromkeys(n for n in towers.values() if n in starts.STARTS)
+    return [f"base {n} lacks {line}" for n in named for line in starts.missing(starts.record_of(n), needs)]
 
 
 @dataclass(frozen=True)
@@ -45,6 +56,8 @@ class Towers:
         if read not in ("pooled", "tokens"):
             raise ValueError(f"read {read!r}; expected 'pooled' or 'tokens'")
         name = self.names.get(key, SCRATCH)
+        if name in starts.STARTS:
+            return starts.tower(name, key, read)
         if name != SCRATCH:
             tower: Frozen = pretrained.TOWERS[name](read)
             return Reduced(tower, TOKEN_DIM) if key == "image" and read == "tokens" else tower
@@ -59,6 +72,6 @@ class Towers:
 def open_bases(names: Mapping[str, str], fields: Fields) -> Towers:
     """What a run's record of its towers becomes at load."""
     for name in names.values():
-        if name != SCRATCH and name not in pretrained.ALL:
-            raise SensoriumError(f"unknown tower {name!r}{nearest(name, pretrained.ALL)}")
+        if name != SCRATCH and name not in pretrained.ALL and name not in starts.STARTS:
+            raise SensoriumError(f"unknown tower {name!r}{nearest(name, [*pretrained.ALL, *starts.STARTS])}")
     return Towers(names, fields)

@@ -22,14 +22,15 @@ from sensorium.data.cache import home, replacing, write_atomic
 from sensorium.run.checkpoint import to_json
 from sensorium.run.keys import source_key
 
-from .world.facts import Config, facts
-from .world.lang import caption, negative
+from .world.facts import Config, Facts, facts
+from .world.lang import CAPTIONERS, caption, described, negative, questions, spans, weak
 from .world.operators import edit, twin
-from .world.scene import STYLE, Style, render
+from .world.scene import STYLE, Style, boxes, render
 
 STARTER = Path(__file__).parent.parent / "starter"
 Rows = Mapping[str, list[Any]]
 PARTS = ("train", "validation", "test")
+AND = " and "
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,9 @@ class Recipe:
     """A data set of scenes: how many rows per part, their dials and look, and what is written beside each picture.
 
     `form` and `language` are the caption's; `wrong` is the factor in which "negative" is false, `edited` the one in
-    which the picture "edit" differs ("" for none).
+    which the picture "edit" differs ("" for none). `asked` are the kinds of questions, of which each scene gets one.
+    `captioners` say more of each picture in columns of their names; `weak` is the share of train captions that are
+    another scene's. `grounded`: the box of each object that the caption names, and the characters that name it.
     """
 
     rows: tuple[int, int, int] = (10_000, 500, 1_000)
@@ -48,6 +51,10 @@ class Recipe:
     language: str = "en"
     wrong: str = ""
     edited: str = ""
+    asked: tuple[str, ...] = ()
+    captioners: tuple[str, ...] = ()
+    weak: float = 0.0
+    grounded: bool = False
     seed: int = 0
 
 
@@ -55,6 +62,9 @@ TWO = Config(fewest=2, most=2)
 CROWDED = Config(fewest=3, most=4)
 """Two objects are bound within 13,000 samples by plain CLIP; among three or four it is half way at 26,000."""
 NULL = replace(CROWDED, null="binding")
+TAIL = Config(cells=3, fewest=3, most=4, skew=2.0, typical=0.5)
+"""Half of the objects have one of six kinds; the other 42 kinds share the rest, the last shapes least. Test scenes keep
+the kinds but not the rarity of shapes."""
 RECIPES: Mapping[str, Recipe] = {
     "world/scenes": Recipe(),
     "world/scenes-long": Recipe(form="long"),
@@ -64,6 +74,11 @@ RECIPES: Mapping[str, Recipe] = {
     "world/crowded-null": Recipe(config=NULL, wrong="binding", edited="binding"),
     "world/colour": Recipe(config=CROWDED, wrong="colour", edited="colour"),
     "world/shape": Recipe(config=CROWDED, wrong="shape", edited="shape"),
+    "world/single": Recipe(config=Config(fewest=1, most=1), form="short"),
+    "world/questions": Recipe(rows=(40_000, 500, 2_000), form="short", asked=("colour", "shape", "count", "exists")),
+    "world/captioners": Recipe(form="short", captioners=("wordy", "colour-blind"), weak=0.3),
+    "world/grounding": Recipe(config=TAIL, grounded=True),
+    "world/grounding-null": Recipe(config=replace(TAIL, null="pair"), grounded=True),
     "world/held-out": Recipe(config=Config(fewest=2, most=2, held=0.5), wrong="colour"),
 }
 """What claims name as their data. A null set's captions do not say what its pictures show."""
@@ -98,12 +113,15 @@ def data_set(name: str) -> Path:
         roles = {"image": "image", "text": "text", "group": "scene"}
         roles |= {"text/negative": "negative"} if made.wrong else {}
         roles |= {"image/negative": "edit"} if made.edited else {}
+        roles |= {"text/question": "question", "text/answer": "answer"} if made.asked else {}
+        roles |= {f"text.{who}": who for who in made.captioners}
+        roles |= {"boxes": "boxes", "spans": "spans"} if made.grounded else {}
         write_atomic(folder / "dataset.json", to_json({"name": name, "license": "CC0-1.0", "roles": roles}))
     return folder
 
 
 def scenes(recipe: Recipe, part: str, n: int) -> Rows:
-    """Columns of `n` rows: scene (its number), image (PNG bytes), text; negative and edit where the recipe has them."""
+    """Columns of `n` rows: scene (its number), image (PNG bytes), text; what else the recipe has."""
     world = facts(recipe.seed, n, recipe.config, part=part)
     columns: dict[str, list[Any]] = {
         "scene": [f"{part}-{k}" for k in world.index.tolist()],
@@ -115,6 +133,50 @@ def scenes(recipe: Recipe, part: str, n: int) -> Rows:
     if recipe.edited:
         other = twin(world) if recipe.edited == "binding" else edit(world, 0, recipe.edited, recipe.seed)[0]
         columns["edit"] = [_png(pixels) for pixels in render(other, recipe.size, recipe.style, recipe.seed)]
+    if recipe.asked:
+        columns |= _asked(world, recipe)
+    for who in CAPTIONERS:
+        if who.name in recipe.captioners:
+            columns[who.name] = described(world, who, recipe.seed).texts
+    if recipe.grounded:
+        columns |= _named(world, recipe)
+    if recipe.weak and part == "train":
+        columns["text"] = weak(world, recipe.weak, recipe.form, recipe.language, recipe.seed).texts
+    return columns
+
+
+def _named(world: Facts, recipe: Recipe) -> Rows:
+    """Per scene the boxes of what the caption names, in the order of mention, the characters that name each, and the
+    text: the phrases with "and" between, so that a phrase has equal tokens wherever it stands.
+
+    An object that is not seen (a null world may show fewer than it names) has neither box nor span.
+    """
+    where = boxes(world, recipe.size, recipe.style)
+    texts = caption(world, recipe.form, recipe.language, recipe.seed)
+    columns: dict[str, list[Any]] = {"text": [], "boxes": [], "spans": []}
+    for here, text, found in zip(where, texts, spans(world, recipe.form, recipe.language, recipe.seed), strict=True):
+        said = [(text[s.start : s.end], here[s.slot]) for s in found if s.factor == "object"]
+        ends = np.cumsum([len(phrase) for phrase, _ in said]) + len(AND) * np.arange(len(said))
+        columns["text"].append(AND.join(phrase for phrase, _ in said))
+        seen = [(box, phrase, int(end)) for (phrase, box), end in zip(said, ends, strict=True) if box.any()]
+        columns["boxes"].append([box.tolist() for box, _, _ in seen])
+        columns["spans"].append([[end - len(phrase), end] for _, phrase, end in seen])
+    return columns
+
+
+def _asked(world: Facts, recipe: Recipe) -> Rows:
+    """One question per scene and its answer: the kinds take turns, and a scene that allows none of its turn's kind gets
+    the next that it allows."""
+    asked = questions(world, recipe.asked, recipe.seed)
+    at: dict[tuple[int, str], int] = {
+        (int(s), k): i for i, (s, k) in enumerate(zip(asked.scene, asked.kind, strict=True))
+    }
+    columns: dict[str, list[str]] = {"question": [], "answer": []}
+    for scene in range(len(world)):
+        turns = [recipe.asked[(scene + k) % len(recipe.asked)] for k in range(len(recipe.asked))]
+        found = next((at[scene, kind] for kind in turns if (scene, kind) in at), None)
+        columns["question"].append("" if found is None else asked.text[found])
+        columns["answer"].append("" if found is None else asked.answer[found])
     return columns
 
 
