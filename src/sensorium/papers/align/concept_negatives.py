@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sensorium.blocks.objectives.contrastive import info_nce, same_group
-from sensorium.blocks.two_tower import TwoTower, groups, image_text
-from sensorium.core import Above, Arm, Bases, Batch, Budget, Claim, Fields, NotBelow, Rng, Terms
+from sensorium.blocks.negatives import contrast_with_negatives
+from sensorium.blocks.two_tower import TwoTower, image_text
+from sensorium.core import Above, Arm, Bases, Budget, Claim, Fields, NotBelow
 
 NEEDS = {"image": "image", "text": "text", "text/negative": "text derivable"}
 PARTS = {
@@ -54,17 +54,6 @@ class Config:
 
     dim: int = 256
     dropout: float = 0.3
-
-
-def contrast_with_negatives(model: TwoTower, batch: Batch, rng: Rng) -> Terms:
-    """InfoNCE in which every swapped caption of the batch is a further wrong text for every image."""
-    image, text, wrong = (model.encode(batch, k) for k in ("image", "text", "text/negative"))
-    ab, ba = model.similarity(image, text)
-    extra = model.similarity(image, wrong)[0] * model.scale
-    real = wrong.mask.any(1).expand(len(ab), -1)
-    same = same_group(groups(batch), groups(batch))
-    to_text = info_nce(ab * model.scale, same, extra=extra, extra_mask=real)
-    return {"contrast": (to_text + info_nce(ba * model.scale, same.T)) / 2}
 
 
 def build(config: Config, fields: Fields, bases: Bases) -> TwoTower:

@@ -72,6 +72,6 @@ def build(config: Config, fields: Fields, bases: Bases) -> Asif:
     return Asif(image_text(bases), config.keep, config.power)
 
 
-def stages(config: Config, method: Method, rows: object, budget: object) -> Sequence[Stage]:
+def stages(config: Config, method: Method, rows: object, trial: object) -> Sequence[Stage]:
     """None: the training pairs are the model."""
     return []

@@ -74,6 +74,6 @@ def build(config: Config, fields: Fields, bases: Bases) -> Ridge:
     return Ridge(image_text(bases), config.penalty)
 
 
-def stages(config: Config, method: Method, rows: object, budget: object) -> Sequence[Stage]:
+def stages(config: Config, method: Method, rows: object, trial: object) -> Sequence[Stage]:
     """None: the closed form is the whole training."""
     return []
