@@ -15,6 +15,7 @@ PLURALS = {
     "graph": "molecules",
     "table": "records",
     "boxes": "sets of boxes",
+    "spans": "sets of spans",
     "value": "numbers",
 }
 

@@ -24,7 +24,7 @@ from .cache import home, write_atomic
 from .codecs import Cell
 from .sources.table import Bad, Source
 
-VERSION = 2  # of checking and storing: part of every key
+VERSION = 3  # of checking and storing: part of every key
 BATCH = 4096
 SETTLED = 2_000_000_000
 """Nanoseconds: a file changed more recently than this before it was read may change again within the clock's tick."""

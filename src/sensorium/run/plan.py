@@ -136,7 +136,7 @@ def fit_fields(
             vocab = tokenizer.get_vocab_size() if tokenizer else 0
             found[key] = FieldInfo("text", vocab=vocab, length=SCRATCH_LENGTH)
         elif kind == "label":
-            found[key] = FieldInfo("label", classes=tuple(sorted(set(_at(data.texts(key), train)))))
+            found[key] = FieldInfo("label", classes=tuple(sorted(set(_at(data.texts(key), train)) - {""})))
         elif kind in ("value", "boxes", "spans"):
             found[key] = FieldInfo(kind)
     return found, tokenizer
@@ -288,8 +288,18 @@ def frozen_columns(method: Method, rows: Rows) -> Rows:
                 parts.setdefault(key, []).append(value)
         if not parts:
             return rows
-    done = {k: Tokens(torch.cat([t.x for t in v]), torch.cat([t.mask for t in v])) for k, v in parts.items()}
+    done = {k: _together(v) for k, v in parts.items()}
     return rows.with_columns(done)
+
+
+def _together(parts: Sequence[Tokens]) -> Tokens:
+    """The rows of all parts, with their places where each has them."""
+    pos = [t.pos for t in parts if t.pos is not None]
+    return Tokens(
+        torch.cat([t.x for t in parts]),
+        torch.cat([t.mask for t in parts]),
+        torch.cat(pos) if len(pos) == len(parts) else None,
+    )
 
 
 def described(job: Job) -> dict[str, Any]:
