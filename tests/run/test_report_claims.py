@@ -108,7 +108,7 @@ def _reproduced(says: Sequence[Statement] = SAYS, seeds: int = 5, **changed: Any
 def _standings(count: int) -> list[Standing]:
     """Claims of every verdict, some stale, some never measured, of the papers that there are."""
     rng = np.random.Generator(np.random.Philox(7))
-    names, rows = list(load.papers()), _reproduced().row
+    names, rows = list(load.papers())[:9], _reproduced().row
     found = []
     for i in range(count):
         word = WORDS[i % len(WORDS)]

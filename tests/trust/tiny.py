@@ -15,7 +15,7 @@ from sensorium.blocks.memory.queue import Queue
 from sensorium.blocks.objectives.contrastive import info_nce, same_group
 from sensorium.blocks.similarity import unit
 from sensorium.blocks.two_tower import by_cosine, groups
-from sensorium.core import Batch, Budget, Field, Fields, Ids, Method, Rng, Space, Terms, Tokens, pooled
+from sensorium.core import Batch, Budget, Field, Fields, Ids, Method, Rng, Space, Terms, Tokens, Trial, pooled
 from sensorium.data.rows import Rows
 from sensorium.data.stream import Epochs
 from sensorium.run.fit import Stage
@@ -104,9 +104,9 @@ def build(config: Config, fields: Fields, bases: object) -> Tiny:
     return Tiny(config, fields["text"].vocab)
 
 
-def stages(config: Config, method: Method, rows: Rows, budget: Budget) -> Sequence[Stage]:
+def stages(config: Config, method: Method, rows: Rows, trial: Trial) -> Sequence[Stage]:
     """Half of the steps on everything, half on what is hardest then, with the words frozen."""
-    half = Budget(budget.samples // 2)
+    half = Budget(trial.budget.samples // 2)
     rates = {"": 1.0, "pair.words": None}
     return [
         Stage(Epochs(rows, BATCH, 3), half, BATCH),
