@@ -58,6 +58,7 @@ class Recipe:
     seed: int = 0
 
 
+ONE = Config(fewest=1, most=1)
 TWO = Config(fewest=2, most=2)
 CROWDED = Config(fewest=3, most=4)
 """Two objects are bound within 13,000 samples by plain CLIP; among three or four it is half way at 26,000."""
@@ -74,7 +75,8 @@ RECIPES: Mapping[str, Recipe] = {
     "world/crowded-null": Recipe(config=NULL, wrong="binding", edited="binding"),
     "world/colour": Recipe(config=CROWDED, wrong="colour", edited="colour"),
     "world/shape": Recipe(config=CROWDED, wrong="shape", edited="shape"),
-    "world/single": Recipe(config=Config(fewest=1, most=1), form="short"),
+    "world/single": Recipe(config=ONE, form="short"),
+    "world/single-long": Recipe(config=ONE, form="long"),
     "world/questions": Recipe(rows=(40_000, 500, 2_000), form="short", asked=("colour", "shape", "count", "exists")),
     "world/captioners": Recipe(form="short", captioners=("wordy", "colour-blind"), weak=0.3),
     "world/grounding": Recipe(config=TAIL, grounded=True),

@@ -2,7 +2,7 @@
 
 from .cache import Cache, Tap
 from .decoder import Decoder
-from .diffuse import Canvas
+from .diffuse import Canvas, denoise, paint
 from .generate import Generates, Prompt, at_least, decode, greedy, no_repeat, repetition, sample, steps, trie
 
 __all__ = [
@@ -14,8 +14,10 @@ __all__ = [
     "Tap",
     "at_least",
     "decode",
+    "denoise",
     "greedy",
     "no_repeat",
+    "paint",
     "repetition",
     "sample",
     "steps",
