@@ -107,7 +107,8 @@ def train(
                 job = _same(folder, job, data, samples, budget)
             elif not samples:
                 job = replace(job, samples=_affordable(job, data, budget, progress))
-                say(f"budget {budget} of CPU time = {job.samples:,} samples")
+                spent = f"budget {budget} of CPU time = {job.samples:,} samples"
+                say(spent if job.samples else f"{label(name)} takes no training step: the budget is not spent")
             with enough_memory(batch):
                 outcome = execute(
                     job,

@@ -196,9 +196,16 @@ class Race:
                     self.names.remove(name)
                     self.drop(name, "no caption here has a word that could be swapped for a negative one")
                     break
-                method = build(module, job, fields)
-                if not isinstance(method, Ranks):
-                    raise SensoriumError(f"{name} has no `rank`, so it cannot race in {self.task.name}")
+                try:
+                    method = build(module, job, fields)
+                    if not isinstance(method, Ranks):
+                        raise SensoriumError(f"it has no `rank`, so it cannot race in {self.task.name}")
+                except SensoriumError as problem:
+                    if name == BASELINE or name in map(resolve, self.settings.papers):
+                        raise SensoriumError(f"{name}: {problem}") from None
+                    self.names.remove(name)
+                    self.drop(name, str(problem))
+                    break
                 mark = (*keys, *(t.identity for t in frozen_towers(method).values()))
                 derived = any("/" in k for k in keys)
                 if (mark in seen and not derived) or not frozen_towers(method):
