@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shlex
+import sys
 from pathlib import Path
+from shutil import which
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -157,3 +159,12 @@ def demo(*, budget: str = "8m", seeds: int = 5, out: Path = Path("demo-race"), w
         "tell which thing is red. French works where its words look like English ones: the text tower reads English."
     )
     print(f"\nOpen {(out / 'report.html').resolve()}")
+    print(f"or look around in a browser: {_typed()} serve {out}")
+
+
+def _typed() -> str:
+    """This command as it can be typed here."""
+    own = Path(sys.argv[0])
+    if which("sensorium"):
+        return "sensorium"
+    return str(own.relative_to(Path.cwd()) if own.is_relative_to(Path.cwd()) else own)
