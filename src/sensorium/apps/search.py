@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import pyarrow.parquet as pq
 from jinja2 import Template
 from PIL import Image
 
-from sensorium.core import SensoriumError
+from sensorium.core import Ranks, SensoriumError
 from sensorium.data.dataset import Dataset, Limits
 from sensorium.data.limits import Refused
 from sensorium.data.media.image import load
-from sensorium.run.examples import thumb
 from sensorium.run.features import Progress
 from sensorium.run.runs import Model
 
@@ -29,13 +30,18 @@ class Hit:
     seen: str
 
 
-def seen_by(model: Model, data: Dataset) -> list[str]:
-    """Which split of the run each picture was in, by content."""
+def splits(model: Model) -> dict[int, str]:
+    """Content of each picture that the run has had -> the split it was in."""
     path = model.path / "rows.parquet"
     if not path.is_file():
-        return [""] * len(data)
+        return {}
     table = pq.read_table(path)
-    known = dict(zip(table["image"].to_pylist(), table["split"].to_pylist(), strict=True))
+    return dict(zip(table["image"].to_pylist(), table["split"].to_pylist(), strict=True))
+
+
+def seen_by(model: Model, data: Dataset) -> list[str]:
+    """Which split of the run each picture was in, by content."""
+    known = splits(model)
     return [known.get(k, "") for k in data.content("image").view("int64").tolist()]
 
 
@@ -46,29 +52,51 @@ def find(
     image: Path | None = None,
     top: int = 10,
     progress: Progress | None = None,
+    language: str = "",
 ) -> list[Hit]:
-    """The rows whose pictures score highest; words and a picture together add their scores."""
+    """The rows whose pictures score highest, equal ones in the order of the data; words and a picture together add
+    their scores. `language` fr reads the words as text.fr."""
     if top < 1:
         raise SensoriumError(f"--top {top}; expected at least 1")
+    must_rank(model)
     items = model.column(data, "image", progress)
     scores = None
     if text is not None:
-        scores = model.rank(model.read("text", [text]), items)[0]
+        scores = model.rank(model.read(text_key(model, language), [text]), items)[0]
     if image is not None:
-        by_image = model.rank(model.read("image", [_picture(image)]), items)[0]
+        by_image = model.rank(model.read("image", [picture(image)]), items)[0]
         scores = by_image if scores is None else scores + by_image
     if scores is None:
         raise SensoriumError("nothing to search with: give words, a picture, or both")
-    best = scores.topk(min(top, len(scores)))
+    best = scores.sort(descending=True, stable=True)
     seen = seen_by(model, data)
     shown = data.texts("text") if "text" in data.kinds else list(data.ids)
     return [
         Hit(i, data.ids[i], round(s, 4), shown[i], seen[i])
-        for s, i in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+        for s, i in zip(best.values[:top].tolist(), best.indices[:top].tolist(), strict=True)
     ]
 
 
-def _picture(path: Path) -> Image.Image:
+def must_rank(model: Model) -> None:
+    """One clear line where a run has no scores to search by."""
+    if not isinstance(model.method, Ranks):
+        raise SensoriumError(f"{model.path} ({model.paper}) cannot rank, so nothing can be searched with it")
+
+
+def text_key(model: Model, language: str) -> str:
+    """The text key of a language; one clear line where the run was not trained with it."""
+    if not language:
+        return "text"
+    key = f"text.{language}"
+    known = [k.removeprefix("text.") for k in sorted(model.fields) if k.startswith("text.") and "/" not in k]
+    if key not in model.fields:
+        others = f"it has {', '.join(known)}" if known else "it has one text and no further language"
+        raise SensoriumError(f"{model.path} ({model.paper}) was trained without {key}; {others}")
+    return key
+
+
+def picture(path: Path) -> Image.Image:
+    """The picture in a file; one clear line where there is none."""
     try:
         return load(path.read_bytes(), Limits())
     except (OSError, Refused) as problem:
@@ -97,6 +125,17 @@ figcaption{font-size:.85rem}
 )
 
 
-def page(query: str, hits: list[Hit], data: Dataset) -> str:
-    """One HTML page with the pictures inline; opens from disk."""
-    return str(PAGE.render(query=query, hits=[(h, thumb(data, h.row, 144)) for h in hits]))
+class Shown(Protocol):
+    """What a page says of a hit."""
+
+    @property
+    def score(self) -> float: ...
+    @property
+    def text(self) -> str: ...
+    @property
+    def seen(self) -> str: ...
+
+
+def page(query: str, hits: Sequence[Shown], thumbs: Sequence[str]) -> str:
+    """One HTML page with the pictures, which are data URLs; opens from disk."""
+    return str(PAGE.render(query=query, hits=list(zip(hits, thumbs, strict=True))))

@@ -1,6 +1,6 @@
 """The prefix LM: an image tower, a projector into the width of a decoder, and the decoder, which says the text.
 
-A row is read as [image] [question] [begin] text [end]; the loss is on what comes after `begin`.
+A row is read as image, question, `begin`, text, `end`; the loss is on what comes after `begin`.
 """
 
 from __future__ import annotations
