@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from sensorium.core import SensoriumError
@@ -146,3 +148,14 @@ def test_strings_are_a_sequence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert texts[-1] == want[-1] and texts[np.int64(8)] == want[8] and texts == want
     with pytest.raises(IndexError, match="row 30 of 30"):
         texts[30]
+
+
+def test_a_relative_path_is_read_again_from_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = pa.table({"image": [png(k) for k in range(24)], "text": [f"t{k}" for k in range(24)]})
+    (tmp_path / "inner").mkdir()
+    pq.write_table(table, tmp_path / "inner" / "rows.parquet")
+    monkeypatch.chdir(tmp_path)
+    first = Dataset("inner/rows.parquet").image("image", 3)
+    monkeypatch.chdir(tmp_path / "inner")
+    again = Dataset("rows.parquet")
+    assert again.image("image", 3).tobytes() == first.tobytes()

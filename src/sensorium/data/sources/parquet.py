@@ -137,7 +137,7 @@ def _cell(scalar: Any) -> Any:
 
 def _placed(value: Any, path: Path, column: str, row: int) -> Any:
     """Bytes, alone or as struct{bytes, path}, with the place to read them again; anything else as it is."""
-    at = f"parquet:{path}#{column}#{row}"
+    at = f"parquet:{path.absolute()}#{column}#{row}"  # read again from wherever that is asked
     if isinstance(value, bytes) and not isinstance(value, _NotText):
         return Blob(value, at)
     if isinstance(value, dict) and isinstance(data := value.get("bytes"), bytes):

@@ -88,7 +88,7 @@ def _members(archive: tarfile.TarFile, path: Path, plain: bool, limits: Limits) 
         if len(data) < member.size:
             yield key, ending, None, f"{member.name}: {CUT} after {len(data)} of {member.size} bytes"
             return
-        at = f"tar:{path}#{member.offset_data}#{member.size}" if plain else ""
+        at = f"tar:{path.absolute()}#{member.offset_data}#{member.size}" if plain else ""
         yield key, *_value(ending, data, at, member.name)
 
 
