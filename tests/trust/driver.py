@@ -126,7 +126,7 @@ def watched(asked: dict[str, Any]) -> Watch:
     watch.during(torch.optim.AdamW, "step", "step", ends=True)
     watch.during(save.Journal, "save", "save")
     watch.during(save, "prune", "prune")
-    watch.during(runs, "retrieval", "evaluate", ends=True)
+    watch.during(runs, "scored", "evaluate", ends=True)
     watch.during(runs, "_finish", "finish")
     watch.during(race, "timed", "timing", ends=True)
     watch.during(race, "execute", "run", ends=True)

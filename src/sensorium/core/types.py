@@ -21,8 +21,9 @@ class _Record:
         return type(self)(**{k.name: None if (v := getattr(self, k.name)) is None else f(v) for k in fields(self)})  # type: ignore[arg-type]
 
     def to(self, *args: Any, **kwargs: Any) -> Self:
-        """Every tensor through `Tensor.to`."""
-        return self._map(lambda t: t.to(*args, **kwargs))
+        """Every tensor through `Tensor.to`; a dtype is for floats, not for ids and masks."""
+        device, dtype, non_blocking, _ = torch._C._nn._parse_to(*args, **kwargs)
+        return self._map(lambda t: t.to(device, dtype if t.is_floating_point() else None, non_blocking))
 
     def rows(self, index: Tensor) -> Self:
         """The rows `index` [I] int64 or a boolean mask [B]."""

@@ -141,8 +141,7 @@ def span_column(data: Dataset, key: str, texts: Sequence[str], tokenizer: Tokeni
     A span that lies beyond the `length` tokens of an encoded text is masked.
     """
     spans = [
-        token_spans(tokenizer, text, json.loads(s)) if s else []
-        for text, s in zip(texts, data.texts(key), strict=True)
+        token_spans(tokenizer, text, json.loads(s)) if s else [] for text, s in zip(texts, data.texts(key), strict=True)
     ]
     out = np.zeros((len(spans), max(1, *map(len, spans)), 2), np.int64)
     for row, found in enumerate(spans):

@@ -39,7 +39,7 @@ from sensorium.data.tokenise import fit_tokenizer
 from .checkpoint import load_weights, newest
 from .features import Progress, features
 from .fit import Stage
-from .load import attribute, config, paper
+from .load import attribute, config, label, paper
 
 SCRATCH_SIZE, SCRATCH_LENGTH = 64, 64
 MOST_TEXTS = 100_000
@@ -251,7 +251,10 @@ def plan(job: Job, data: Dataset, say: Progress | None = None) -> Plan:
         raise SensoriumError(f"{job.paper} {data.lacks(why)}")
     parts = split(data, job.split_seed, job.split)
     fields, tokenizer = fit_fields(data, parts.train, job.towers, module.NEEDS)
-    method = build(module, job, fields)
+    try:
+        method = build(module, job, fields)
+    except SensoriumError as problem:
+        raise SensoriumError(f"{label(job.paper)}: {problem}") from None
     if job.start:
         load_weights(method, newest(Path(job.start)) / "model.safetensors")
     rows = Rows(

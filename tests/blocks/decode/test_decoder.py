@@ -155,6 +155,16 @@ def test_cached_passes_agree_under_ragged_padding() -> None:
     assert cache.next is not None and cache.next.tolist() == [6, 4, 4]
 
 
+def test_a_call_without_a_token_of_a_row_moves_it_nowhere() -> None:
+    decoder, t, cache = small(), vectors(t=6), Cache()
+    decoder(Tokens(t.x[:, :4], t.mask[:, :4]), cache=cache)
+    decoder(Tokens(t.x[:, 4:5], torch.tensor([[True], [False], [True]])), cache=cache)
+    assert cache.next is not None and cache.next.tolist() == [5, 4, 5]
+    found = decoder(Tokens(t.x[:, 5:], t.mask[:, 5:]), cache=cache)
+    x = torch.cat([t.x[1:2, :4], t.x[1:2, 5:]], 1)
+    torch.testing.assert_close(found[1, 0], decoder(Tokens(x, torch.ones(1, 5, dtype=torch.bool)))[0, -1])
+
+
 def test_what_is_cached_is_seen_whatever_see_says() -> None:
     decoder, t = small(), vectors()
     cache = Cache()

@@ -181,6 +181,20 @@ def test_padding_is_never_looked_at(merge: str) -> None:
         torch.testing.assert_close(a[base[2]], b[base[2]])
 
 
+@pytest.mark.parametrize("merge", ["averaged", "pivotal", "weighted", "none"])
+def test_a_row_is_compressed_as_it_would_be_alone(merge: str) -> None:
+    q, k, v, real, kind = prompt()
+    together = extended(merge=merge, share=0.4)[1]
+    for b, n in enumerate((12, 9, 5)):
+        one, cut = slice(b, b + 1), slice(0, n)
+        c = cache(kind[one, cut], merge=merge, share=0.4)
+        c.extend(0, q[one, :, cut], k[one, :, cut], v[one, :, cut], real[one, cut])
+        alone, places = c._held[0], together[2][b]
+        assert c._held[0][2].all() and int(places[0].sum()) == alone[2].shape[2]
+        for x, y in zip(together[:2], alone[:2], strict=True):
+            torch.testing.assert_close(x[b][places].view_as(y[0]), y[0])
+
+
 def decoder() -> tuple[Decoder, Tokens]:
     torch.manual_seed(0)
     d = Decoder(20, 32, 2, 4, 64, groups=2).eval()

@@ -5,8 +5,8 @@ to which object; LABCLIP trains one linear map on the frozen text embeddings, wi
 negatives, so that the cosine finds it too.
 Differs from concept-negatives in that every encoder weight stays as it is.
 Claim: binding accuracy rises from near chance to well above it; the uni-modal probes are high.
-Measured: not tested. The laboratory's pair encoder holds binding in pictures (probe 0.88, guess 0.29) and hardly in texts
-(0.40), so that a map has little to restore: choice 0.76 with it, 0.77 before.
+Measured: not tested. The laboratory's pair encoder holds binding in pictures (probe 0.88, guess 0.29) and hardly in
+texts (0.40), so that a map has little to restore: choice 0.76 with it, 0.77 before.
 """
 
 from __future__ import annotations

@@ -5,6 +5,8 @@ the recent ones and those that attention looked at most, text before image; what
 that it is most like. Nothing is trained: weights and training are baseline/prefix-lm's, the cache alone differs.
 Differs from the authors' code in that the text counts within the share that is kept, so that arms hold equal caches.
 Claim: with 80% less cache accuracy within noise of the full one, above eviction without text prior or merging.
+Spike, no verdict: captions over 64 image tokens fall from 0.68 exact to 0.34 at a fifth (three seeds; random eviction
+0.19), and merging is level with none; the prior does nothing where all text is recent, as after one picture.
 """
 
 from __future__ import annotations
