@@ -89,3 +89,21 @@ def test_a_folder_that_holds_something_else_is_refused(tmp_path: Path) -> None:
     (race.out / "holiday.txt").write_text("mine")
     with pytest.raises(SensoriumError, match="is not empty and holds no race"):
         race.claim(race.out)
+
+
+def test_what_cannot_rank_or_has_no_towers_here_stays_out_unless_it_was_named(tmp_path: Path) -> None:
+    race, said = _race(_made(tmp_path / "all"), ALIKE, ())
+    race.warm()
+    out = {entry["paper"]: entry["reason"] for entry in race.left_out}
+    assert "it has no `rank`" in out["baseline/prefix-lm"] and "needs a frozen pair" in out["labclip"]
+    assert "filip" in race.names and not {"labclip", "baseline/prefix-lm"} & set(race.names)
+    assert any(line.startswith("labclip is out: needs a frozen pair") for line in said)
+    for name, why in (("labclip", "labclip: needs a frozen pair"), ("prefix-lm", "prefix-lm: it has no `rank`")):
+        named, _ = _race(_made(tmp_path / name), ALIKE, (name,))
+        with pytest.raises(SensoriumError, match=why):
+            named.warm()
+
+
+def _made(path: Path) -> Path:
+    path.mkdir()
+    return path
