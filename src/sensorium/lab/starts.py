@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load, save
 from tokenizers import Tokenizer
@@ -24,13 +25,15 @@ from torch import Tensor
 from sensorium.blocks.towers.frozen import Encode, Frozen
 from sensorium.core import Arm, FieldInfo, Ids, Method, SensoriumError, Tokens, Value, nearest
 from sensorium.data.cache import write_atomic
+from sensorium.data.columns import pixel_column, token_column
 from sensorium.data.dataset import Dataset
+from sensorium.data.rows import Rows
 from sensorium.data.tokenise import encode
 from sensorium.run.checkpoint import newest, to_json
 from sensorium.run.features import Progress
 from sensorium.run.keys import source_key, source_path
 from sensorium.run.ledger import machine, now
-from sensorium.run.load import attribute
+from sensorium.run.load import attribute, config, paper
 from sensorium.run.plan import Job, plan
 from sensorium.run.runs import execute, field_of
 from sensorium.run.tasks import Question
@@ -39,6 +42,8 @@ from .sets import data_set
 
 SHIPPED = Path(__file__).parent / "weights"
 FILES = ("model.safetensors", "tokenizer.json")
+TOWER = 64
+"""Width of what the towers of a start give before their heads."""
 
 
 @dataclass(frozen=True)
@@ -184,9 +189,7 @@ def opened(name: str, root: Path = SHIPPED) -> Opened:
 
 
 def _built(name: str, fields: Mapping[str, FieldInfo]) -> Method:
-    from sensorium.run.load import config, paper
-
-    from .bases import Towers
+    from .bases import Towers  # which opens starts
 
     made = start(name).arm
     module = paper(made.paper)
@@ -200,7 +203,7 @@ def tower(name: str, role: str, read: str) -> Frozen:
     if role not in made.roles:
         raise SensoriumError(f"base {name!r} does not embed {role}; it embeds {', '.join(made.roles) or 'nothing'}")
     size = int(record_of(name).fields[role].get("shape", (0,))[-1] or 0) if role == "image" else 0
-    dim = int(made.arm.config["dim"]) if read == "pooled" else 64
+    dim = int(made.arm.config["dim"]) if read == "pooled" else TOWER
 
     def ready() -> Encode:
         method = opened(name).method
@@ -281,13 +284,6 @@ def measured(name: str, root: Path = SHIPPED) -> dict[str, float]:
 
 def _asked(name: str, where: str, root: Path) -> Question:
     """The test rows of a set, in the columns of the start."""
-    from dataclasses import replace
-
-    import numpy as np
-
-    from sensorium.data.columns import pixel_column, token_column
-    from sensorium.data.rows import Rows
-
     made, of, folder = start(name), opened(name, root), data_set(where)
     data = Dataset(folder)
     p = plan(Job(made.arm.paper, str(folder), {}, 1e-3, made.batch, 0, dict(made.arm.config), batch=made.batch), data)
