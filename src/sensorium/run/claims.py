@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import math
+import time
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -17,11 +19,13 @@ from pathlib import Path
 
 import numpy as np
 
-from sensorium.core import Above, Claim, Keeps, NotBelow, SensoriumError, nearest
+from sensorium.core import Above, Claim, Keeps, NotBelow, Scores, SensoriumError, Trial, nearest
 from sensorium.data.cache import home
 from sensorium.data.dataset import Dataset
 from sensorium.data.split import auto_mode, split
 
+from .checkpoint import write_json
+from .device import Meter, settle
 from .features import Progress
 from .keys import LIBRARIES, arm_key
 from .ledger import TIERS, Measured, Row, append, latest, machine, now, stale
@@ -67,11 +71,23 @@ def claims_of(name: str) -> Mapping[str, Claim]:
     return found
 
 
+class TimeUp(Exception):
+    """The time that was given is over; finished runs are kept."""
+
+
 class Reproduction:
-    """One claim at one tier."""
+    """One claim at one tier. After `until`, in seconds of `time.monotonic`, no further run begins."""
 
     def __init__(
-        self, name: str, claim: str, tier: str, *, workers: int, say: Callable[[str], None], progress: Progress
+        self,
+        name: str,
+        claim: str,
+        tier: str,
+        *,
+        workers: int,
+        say: Callable[[str], None],
+        progress: Progress,
+        until: float = math.inf,
     ) -> None:
         known = claims_of(name)
         if claim not in known:
@@ -82,13 +98,15 @@ class Reproduction:
             raise SensoriumError(f"--workers {workers}; expected at least 1")
         self.paper, self.name, self.tier = resolve(name), claim, tier
         self.claim = known[claim]
-        self.workers, self.say, self.progress = workers, say, progress
+        self.workers, self.say, self.progress, self.until = workers, say, progress, until
         check(self.claim)
         if self.claim.beats not in TRIVIAL:
             raise SensoriumError(f"trivial predictor {self.claim.beats!r}{nearest(self.claim.beats, TRIVIAL)}")
         for arm, a in self.claim.arms.items():
-            if unknown := [what for what in ("stream", "run") if getattr(a, what)]:
-                raise SensoriumError(f"arm {arm!r} names a {unknown[0]}, which reproduce does not carry out yet")
+            if a.stream:
+                raise SensoriumError(f"arm {arm!r} names a stream, which reproduce does not carry out yet")
+            if a.run:
+                _function(a.run)
         self.names = {arm: self._called(arm) for arm in self.claim.arms} | {self.claim.beats: self.claim.beats}
 
     def _called(self, arm: str) -> str:
@@ -123,7 +141,7 @@ class Reproduction:
         folder = self.folders[a.data or self.claim.data]
         mode = "given" if (a.data or self.claim.data).startswith("world/") else auto_mode(self._data(arm))[0]
         return Job(
-            paper=resolve(a.paper or self.paper),
+            paper=resolve(a.run.partition(":")[0] or a.paper or self.paper),
             data=str(folder),
             towers=attribute(TOWERS)(self.claim.towers),
             rate=rate,
@@ -139,19 +157,30 @@ class Reproduction:
     def _data(self, arm: str) -> Dataset:
         return dataset_of(Job("", str(self.folders[self.claim.arms[arm].data or self.claim.data]), {}, 0.0, 0, 0))
 
-    def folder(self, job: Job, data: Dataset) -> Path:
-        """Where the run of a job lies, shared between claims."""
-        return home() / "claims" / key_of(job, data.fingerprint)
+    def folder(self, arm: str, job: Job) -> Path:
+        """Where the run of an arm's job lies, shared between claims."""
+        name = [key_of(job, self._data(arm).fingerprint), *self.claim.arms[arm].run.split(":")[1:]]
+        return home() / "claims" / "-".join(name)
 
     def carry_out(self, runs: Sequence[tuple[str, Run]]) -> None:
-        """Every run that is not finished, in worker processes."""
-        places = {self.folder(r.job, self._data(arm)): r for arm, r in runs}
+        """Every run that is not finished, in worker processes.
+
+        Raises:
+            TimeUp: after the runs that had begun, when `until` is over.
+        """
+        places = {self.folder(arm, r.job): (arm, r) for arm, r in runs}
         pending = {f: r for f, r in places.items() if not (f / "scores.json").is_file()}
         done = len(places) - len(pending)
         if done and pending:
             self.say(f"{done} of {len(places)} runs were finished before")
         with worker_pool(min(self.workers, len(pending))) as workers:
-            waiting = {workers.submit(work, r.job, str(f), r.test, r.keep): (f, r) for f, r in pending.items()}
+            waiting: dict[Future[None], tuple[Path, Run]] = {}
+            for folder, (arm, run) in pending.items():
+                if function := self.claim.arms[arm].run:
+                    future = workers.submit(compute, run.job, function, str(folder))
+                else:
+                    future = workers.submit(work, run.job, str(folder), run.test, run.keep)
+                waiting[future] = folder, run
             while waiting:
                 for future in wait(waiting, return_when=FIRST_COMPLETED).done:
                     folder, run = waiting.pop(future)
@@ -159,14 +188,29 @@ class Reproduction:
                     done += 1
                     self.say(line_of(run, _outcome(folder)))
                     self.progress("runs", done, len(places))
+                if time.monotonic() > self.until:
+                    waiting = {future: value for future, value in waiting.items() if not future.cancel()}
+        if done < len(places):
+            raise TimeUp
 
     def outcome(self, arm: str, rate: float, seed: int, samples: int | None = None) -> Outcome:
         """The stored outcome of a finished run."""
-        return _outcome(self.folder(self.job(arm, rate, seed, samples), self._data(arm)))
+        return _outcome(self.folder(arm, self.job(arm, rate, seed, samples)))
+
+    def final(self, arm: str, rate: float, seed: int) -> Job:
+        """The job of an arm at its rate; what has no rate takes no training steps."""
+        return self.job(arm, rate, seed, None if rate or self.claim.arms[arm].run else 0)
+
+    def last(self, arm: str, rate: float, seed: int) -> Outcome:
+        """The stored outcome of the arm's finished run."""
+        return _outcome(self.folder(arm, self.final(arm, rate, seed)))
 
     def warm(self) -> None:
         """Features and sets that several workers would otherwise compute at once; names what cannot be built."""
-        for arm in self.claim.arms:
+        for arm, a in self.claim.arms.items():
+            if a.run:
+                self._trained[arm] = False
+                continue
             trained = plan(self.job(arm, self.claim.rates[0], TUNING_SEED), self._data(arm), self.progress).method
             self._trained[arm] = any(p.requires_grad for p in trained.parameters())
 
@@ -207,7 +251,11 @@ class Reproduction:
         verdicts: list[Verdict] = []
         for count in (seeds, 2 * seeds):
             self.carry_out(
-                [(arm, self._final(arm, rate, seed)) for seed in range(count) for arm, rate in rates.items()]
+                [
+                    (arm, Run(self.final(arm, rate, seed), "final", True, False))
+                    for seed in range(count)
+                    for arm, rate in rates.items()
+                ]
             )
             verdicts = self.judged(rates, count)
             seeds = count
@@ -220,18 +268,15 @@ class Reproduction:
         trivial = self.trivial(rates, seeds) if self.tier != "smoke" else ()
         return Reproduced(row, self.claim, self.names, self.curves(rates, seeds), trivial)
 
-    def _final(self, arm: str, rate: float, seed: int) -> Run:
-        return Run(self.job(arm, rate, seed, None if rate else 0), "final", True, False)
-
     def scores(self, arm: str, rate: float, seeds: int) -> list[dict[str, float]]:
         """Test scores by seed; {} where a run diverged."""
-        return [dict(self.outcome(arm, rate, s, None if rate else 0).test) for s in range(seeds)]
+        return [dict(self.last(arm, rate, s).test) for s in range(seeds)]
 
     def costs(self, arm: str, rate: float, seeds: int) -> list[dict[str, float]]:
         """Costs by seed; `cpu_s` is training alone, without reading the data."""
         found = []
         for s in range(seeds):
-            cost = dict(self.outcome(arm, rate, s, None if rate else 0).cost)
+            cost = dict(self.last(arm, rate, s).cost)
             found.append(cost | {"cpu_s": cost.get("cpu_s", 0.0) - cost.get("setup_s", 0.0)})
         return found
 
@@ -241,7 +286,7 @@ class Reproduction:
         for arm, rate in rates.items():
             found[arm] = []
             for seed, cost in enumerate(self.costs(arm, rate, seeds)):
-                curve = self.outcome(arm, rate, seed, None if rate else 0).curve
+                curve = self.last(arm, rate, seed).curve
                 each = cost["cpu_s"] / cost["samples"] if cost.get("samples") else 0.0
                 spent = [n * each for n in curve["samples"]]
                 scores = {m: v for m, v in curve.items() if m not in ("samples", "values")}
@@ -326,6 +371,11 @@ class Reproduction:
             if name in rates
         }
 
+    def stale(self) -> list[str]:
+        """Why the newest row of this tier does not speak of today's code, or that there is none."""
+        newest = latest(self.paper, self.name, self.tier)
+        return ["not measured"] if newest is None else stale(newest, self.keys(newest.arms), self.claim.says)
+
     def row(self, rates: Mapping[str, float], seeds: int, verdicts: Sequence[Verdict]) -> Row:
         """The ledger's line."""
         keys = self.keys(rates)
@@ -355,6 +405,31 @@ class Reproduction:
         return {name: a.data or self.claim.data for name, a in self.claim.arms.items()}
 
 
+def _function(name: str) -> Callable[[Trial], Scores]:
+    """ "slug:function" -> what an arm runs that trains nothing.
+
+    Raises:
+        SensoriumError: an unknown paper, or a function that it has not, with the nearest.
+    """
+    slug, _, leaf = name.partition(":")
+    module = paper(slug)
+    known = [n for n, value in vars(module).items() if callable(value) and not n.startswith("_")]
+    if leaf not in known:
+        raise SensoriumError(f"{label(slug)} has no function {leaf!r} to run{nearest(leaf, known)}")
+    found: Callable[[Trial], Scores] = getattr(module, leaf)
+    return found
+
+
+def compute(job: Job, function: str, folder: str) -> None:
+    """What an arm's function scores, in a worker process, stored as the outcome of a run."""
+    settle()
+    meter = Meter()
+    scores = {name: float(value) for name, value in _function(function)(job.trial).items()}
+    cost = {"cpu_s": meter.seconds, "total_cpu_s": meter.seconds, "peak_mb": meter.peak_mb}
+    outcome = Outcome({}, scores, {"samples": [], "values": []}, cost | {"samples": float(job.samples)})
+    write_json(Path(folder) / "scores.json", vars(outcome))
+
+
 def _outcome(folder: Path) -> Outcome:
     return Outcome(**json.loads((folder / "scores.json").read_text(encoding="utf-8")))
 
@@ -366,6 +441,13 @@ def _by_chance(metric: str, drawn: Mapping[str, float]) -> float | None:
     if metric.startswith("fresh "):
         return drawn.get(metric.removeprefix("fresh "))
     return drawn.get(metric.partition("@16")[0].partition(" ")[0] if metric.startswith("r@10") else metric)
+
+
+def by_use(claims: Sequence[Reproduction]) -> list[Reproduction]:
+    """Claims whose arms serve the most claims first, so that a stopped evidence run has measured what is shared."""
+    keys = [list(one.keys(one.claim.arms).values()) for one in claims]
+    uses = Counter(key for own in keys for key in own)
+    return [claims[i] for i in sorted(range(len(claims)), key=lambda i: -sum(uses[k] - 1 for k in keys[i]))]
 
 
 @dataclass(frozen=True)
@@ -395,4 +477,4 @@ def _standing(name: str, claim: str) -> Standing:
     if row is None:
         return Standing(name, claim, None, ())
     quiet = Reproduction(name, claim, row.tier, workers=1, say=lambda line: None, progress=lambda *_: None)
-    return Standing(name, claim, row, stale(row, quiet.keys(row.arms), quiet.claim.says))
+    return Standing(name, claim, row, quiet.stale())
