@@ -73,3 +73,9 @@ def test_the_package_alone_is_light() -> None:
     code = "import sys, sensorium; dir(sensorium); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert not HEAVY & {name.partition(".")[0] for name in done.stdout.split()}
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    words = f"{sys.executable} -c 'from sensorium.cli import main; main()' papers | head -n 1"
+    done = subprocess.run(["bash", "-c", words], capture_output=True, text=True, timeout=60)
+    assert done.stdout.count("\n") == 1 and not done.stderr

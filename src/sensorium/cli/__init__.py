@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
-from signal import SIGINT
+from signal import SIGINT, SIGPIPE
 from typing import TextIO
 
 from cyclopts import App, CycloptsError
@@ -73,6 +74,9 @@ def main() -> None:
         line = str(stop) or "stopped; finished runs are kept, the same command continues"
         print(f"sensorium: {line}", file=sys.stderr)
         sys.exit(128 + getattr(stop, "number", SIGINT))
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + SIGPIPE)
     except OSError as problem:
         sys.exit(fail(f"{problem.strerror or problem}: {problem.filename}" if problem.filename else str(problem)))
     except Exception as problem:
