@@ -2,22 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
-
-PLURALS = {
-    "series": "series",
-    "pose": "poses",
-    "graph": "molecules",
-    "table": "records",
-    "boxes": "sets of boxes",
-    "spans": "sets of spans",
-    "value": "numbers",
-}
 
 if TYPE_CHECKING:
     from sensorium.data.dataset import Dataset
@@ -114,27 +102,13 @@ def heading(found: Dataset) -> None:
         print(f"  {note}")
 
 
-def splits(found: Dataset) -> None:
-    """How a race would split the rows, and whether the given splits overlap."""
-    from sensorium.core import SensoriumError
-    from sensorium.data.split import auto_mode, overlap, split
-
-    mode, why = auto_mode(found)
-    try:
-        parts = split(found, 0, mode)
-    except SensoriumError as problem:
-        print(f"  cannot be split: {problem}")
-        return
-    sizes = f"{len(parts.train)} train, {len(parts.validation)} validation, {len(parts.test)} test"
-    print(f"  a race would use {mode} splits ({why}): {sizes}")
-    if said := overlap(found, split(found, 0, "given")):
-        print(f"  {said}")
-
-
 def show(found: Dataset, rows: int) -> None:
     """What was understood, with samples."""
+    from sensorium.data.describe import splits
+
     heading(found)
-    splits(found)
+    for said in splits(found):
+        print(f"  {said}")
     for row in range(min(rows, len(found))):
         print(f"  {found.ids[row]}")
         for key in found.kinds:
@@ -144,12 +118,14 @@ def show(found: Dataset, rows: int) -> None:
 
 def check(found: Dataset) -> None:
     """What was understood, what the values of each key are, and why rows were set aside."""
+    from sensorium.data.describe import reasons, splits, summary
+
     heading(found)
     for key in found.kinds:
         print(f"  {key}: {summary(found, key)}")
-    splits(found)
-    alike = Counter(f"{bad.key or 'row'}: {gist(bad.reason)}" for bad in found.quarantine)
-    for reason, n in alike.most_common(30):
+    for said in splits(found):
+        print(f"  {said}")
+    for reason, n in reasons(found)[:30]:
         print(f"  {n} set aside, {reason}")
     aside(found, 3)
 
@@ -157,6 +133,7 @@ def check(found: Dataset) -> None:
 def sample(found: Dataset, key: str, row: int) -> str:
     """One value in a line; characters that would turn the line around are escaped."""
     from sensorium.data.codecs import NOUNS
+    from sensorium.data.describe import inert
 
     about = found.about(key, row)
     if found.kinds[key] in NOUNS:
@@ -166,38 +143,10 @@ def sample(found: Dataset, key: str, row: int) -> str:
     return f"{about} {short}".strip()
 
 
-def summary(found: Dataset, key: str) -> str:
-    """What the values of a key are, over all rows."""
-    from sensorium.data.codecs import NOUNS
-
-    kind = found.kinds[key]
-    different = f"{len(set(found.content(key).tolist()))} different"
-    if kind in ("text", "label"):
-        texts = [t for t in found.texts(key) if t]
-        if kind == "label":
-            common = ", ".join(f"{inert(t)} {n}" for t, n in Counter(texts).most_common(3))
-            return f"{len(texts)} labels, {different}; {common}"
-        lengths = sorted(map(len, texts))
-        spread = f"{lengths[0]} to {lengths[-1]} characters, median {lengths[len(lengths) // 2]}" if lengths else ""
-        return f"{len(texts)} texts, {different}; {spread}"
-    about = Counter(found.abouts(key))
-    common = "; ".join(f"{n} × {what}" for what, n in about.most_common(3) if what)
-    noun = NOUNS[kind] + "s" if kind in NOUNS else PLURALS[kind]
-    return f"{len(found)} {noun}, {different}{'; ' if common else ''}{common}"
-
-
-def gist(reason: str) -> str:
-    """A reason without the name and the numbers of the one value it was given for."""
-    return re.sub(r"\b[0-9]+\b", "N", reason.rpartition(": ")[2])
-
-
-def inert(text: str) -> str:
-    """Control and direction characters as escapes, so that a line shows as it is."""
-    return "".join(c if c.isprintable() or c == " " else c.encode("unicode_escape").decode() for c in text)
-
-
 def aside(found: Dataset, most: int) -> None:
     """The first rows set aside."""
+    from sensorium.data.describe import inert
+
     for bad in found.quarantine[:most]:
         print(f"  set aside: {inert(bad.source)} {bad.key}: {inert(bad.reason)}")
     if len(found.quarantine) > most:

@@ -54,7 +54,7 @@ def serve(
     if missing := [name for name in ("fastapi", "uvicorn", "prometheus_client") if not importlib.util.find_spec(name)]:
         raise SensoriumError(f"serve needs {missing[0]}; get it with: pip install 'sensorium[serve]'")
 
-    from sensorium.apps.server import listen, predict
+    from sensorium.apps.server import generating, listen, predict
     from sensorium.apps.server.app import create
     from sensorium.apps.server.auth import keys_of, must_be_safe
     from sensorium.apps.server.fetch import hosts_of
@@ -69,6 +69,7 @@ def serve(
     there = served(run, data, index, trust_code, bar.say)
     warm(there, bar)
     predict.warm(there)
+    generating.warm(there)
     app = create(there, keys=known, allow_fetch=fetched, board=board)
     what: dict[str, Iterable[str]] = {"runs": there.models, "data": there.data, "indexes": there.indexes}
     shown = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in what.items() if names)

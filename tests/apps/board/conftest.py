@@ -21,7 +21,10 @@ from PIL import Image, ImageDraw
 from sensorium import api
 from sensorium.apps.server.app import create
 from sensorium.apps.server.state import Served, served
+from sensorium.data.dataset import Dataset
 from sensorium.run import race as racing
+
+from .tabs import CHROMIUM
 
 HOSTILE = "<script>document.title='taken'</script>"
 COLOURS = {
@@ -30,6 +33,7 @@ COLOURS = {
 }  # fmt: skip
 SHAPES = ("square", "circle", "bar")
 PLACES = {"left": (2, 12), "right": (20, 12), "top": (12, 2), "bottom": (12, 20)}
+PAPERS = Path(__file__).parents[1] / "server" / "papers"
 ROWS = 72
 SAMPLES, RACED = 320, 128
 
@@ -57,6 +61,26 @@ def shapes(path: Path) -> Path:
         rows.append({"file_name": f"{k:02}.png", "caption": said})
     (path / "torn.png").write_bytes(b"\x89PNG torn")
     rows.append({"file_name": "torn.png", "caption": f"torn {HOSTILE}"})
+    (path / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def scenes(path: Path) -> Path:
+    """All shapes, each with a question, its answer, its colour and the box of the phrase that names it."""
+    path.mkdir(parents=True)
+    every = [(c, s, p) for c in COLOURS for s in SHAPES for p in PLACES]
+    rows = []
+    for k, at in enumerate(np.random.default_rng(1).permutation(len(every)).tolist()):
+        colour, shape, place = words = every[at]
+        picture(*words, 100 + k).resize((96, 96), Image.Resampling.NEAREST).save(path / f"{k:02}.png")
+        x, y = (3 * v for v in PLACES[place])
+        box = (x, y + 12, x + 33, y + 24) if shape == "bar" else (x, y, x + 33, y + 33)
+        phrase = f"a {colour} {shape}"
+        asked = ("which colour", colour) if k % 2 else ("which shape", shape)
+        row = {"file_name": f"{k:02}.png", "caption": f"{phrase} {place}", "colour": colour}
+        rows.append(
+            row | dict(zip(("question", "answer"), asked, strict=True)) | {"boxes": [box], "spans": [[0, len(phrase)]]}
+        )
     (path / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
 
@@ -113,6 +137,27 @@ def race(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.fixture(scope="session")
+def makers(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Tiny runs: teller writes captions, answerer answers, painter paints and captions, finder predicts boxes and a
+    colour from words, colours a colour from the picture alone."""
+    out, path = tmp_path_factory.mktemp("makers"), scenes(tmp_path_factory.mktemp("data") / "scenes")
+    roles = {"image": "file_name", "text": "caption", "label": "colour", "text/question": "question"}
+    roles |= {"text/answer": "answer", "boxes": "boxes", "spans": "spans"}
+    rich, small = Dataset(path, roles), {"dim": 32, "layers": 1, "heads": 2}
+    runs: dict[str, tuple[str, Dataset | str, int, dict[str, Any]]] = {
+        "teller": ("prefix-lm", str(folder), 640, small),
+        "answerer": ("prefix-lm", rich, 640, small),
+        "painter": ("transfusion", str(folder), 160, small | {"width": 8}),
+        "finder": ("mdetr", rich, 320, small | {"fused": 1, "queries": 4}),
+        "colours": (str(PAPERS / "colours.py"), rich, 160, {}),
+    }
+    for name, (paper, data, samples, config) in runs.items():
+        given = {"samples": samples, "batch": 16, "rate": 3e-3, "split": "redrawn", "config": config}
+        api.train(paper, data, towers="scratch", out=out / name, say=lambda line: None, **given)
+    return [out / name for name in runs]
+
+
 @dataclass(frozen=True)
 class Site:
     """A server that listens: its address and what it serves."""
@@ -149,6 +194,13 @@ def there(late: Path, race: Path) -> Served:
 def site(there: Served) -> Iterator[Site]:
     """Without keys, as on one's own machine."""
     with listening(there) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def studio(late: Path, makers: list[Path]) -> Iterator[Site]:
+    """A run that ranks and those that write, paint and predict, with the data of all."""
+    with listening(served([late, *makers], say=lambda line: None)) as found:
         yield found
 
 
@@ -192,3 +244,14 @@ def form(fields: Mapping[str, str], image: bytes | None = None) -> tuple[bytes, 
         head = f'--{mark}\r\nContent-Disposition: form-data; name="image"; filename="x.png"\r\n'
         parts.append(f"{head}Content-Type: image/png\r\n\r\n".encode() + image + b"\r\n")
     return b"".join([*parts, f"--{mark}--\r\n".encode()]), f"multipart/form-data; boundary={mark}"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Headless Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playing:
+        found = playing.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield found
+        found.close()

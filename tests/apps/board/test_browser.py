@@ -3,13 +3,8 @@ elsewhere. Screenshots go to the test's folder."""
 
 from __future__ import annotations
 
-import base64
-import importlib.util
 import re
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +13,10 @@ import pytest
 from sensorium.apps.server.state import Served
 
 from .conftest import Site, listening
+from .tabs import LOOKS, NEEDED, dropped, opened
 from .test_login import KEY
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.skipif(importlib.util.find_spec("playwright") is None, reason="the extra `screens` is not installed"),
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on PATH (Debian: apt install chromium)"),
-]
+pytestmark = NEEDED
 PAGES = {
     "start": "/", "papers": "/papers?family=align", "paper": "/papers/kelip", "races": "/races", "race": "/races/first",
     "run": "/runs/late", "data": "/data/shapes", "search": "/search?text=a+red+square",
@@ -32,60 +24,6 @@ PAGES = {
 }  # fmt: skip
 DRAWN = {"paper": 1, "race": 3, "run": 2}
 """Pages with charts, and how many at least."""
-LOOKS = {
-    "light": {"viewport": {"width": 1200, "height": 800}, "color_scheme": "light"},
-    "dark": {"viewport": {"width": 1200, "height": 800}, "color_scheme": "dark"},
-    "narrow": {"viewport": {"width": 360, "height": 740}, "color_scheme": "light"},
-}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playing:
-        found = playing.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield found
-        found.close()
-
-
-@dataclass(frozen=True)
-class Watched:
-    """A tab, with what it complained of and what it asked elsewhere for."""
-
-    tab: Any
-    said: list[str]
-    abroad: list[str]
-
-    def clean(self) -> None:
-        assert self.said == [] and self.abroad == []
-
-
-@contextmanager
-def opened(browser: Any, url: str, **look: Any) -> Iterator[Watched]:
-    """A tab of its own; requests to another place than `url` are noted and stopped."""
-    context = browser.new_context(**look)
-    context.set_default_timeout(10_000)
-    said: list[str] = []
-    abroad: list[str] = []
-
-    def route(found: Any) -> None:
-        if found.request.url.startswith((url, "data:", "blob:")):
-            found.continue_()
-        else:
-            abroad.append(found.request.url)
-            found.abort()
-
-    context.route("**/*", route)
-    tab = context.new_page()
-    tab.on(
-        "console", lambda line: said.append(f"{tab.url}: {line.text}") if line.type in ("error", "warning") else None
-    )
-    tab.on("pageerror", lambda problem: said.append(f"{tab.url}: {problem}"))
-    try:
-        yield Watched(tab, said, abroad)
-    finally:
-        context.close()
 
 
 @pytest.mark.parametrize("look", LOOKS)
@@ -135,18 +73,11 @@ def test_words_are_typed_and_a_result_is_explained(browser: Any, site: Site) -> 
 
 
 def test_a_picture_is_dropped(browser: Any, site: Site, folder: Path) -> None:
-    content = base64.b64encode((folder / "05.png").read_bytes()).decode()
+    content = (folder / "05.png").read_bytes()
     with opened(browser, site.url) as watched:
         tab = watched.tab
         tab.goto(f"{site.url}/search?run=first")
-        carried = tab.evaluate_handle(
-            """content => {
-              const bytes = Uint8Array.from(atob(content), c => c.charCodeAt(0)), carried = new DataTransfer();
-              carried.items.add(new File([bytes], "05.png", { type: "image/png" }));
-              return carried;
-            }""",
-            content,
-        )
+        carried = dropped(tab, content)
         tab.dispatch_event("form[data-drop]", "dragover", {"dataTransfer": carried})
         assert "over" in tab.locator("form[data-drop]").get_attribute("class")
         tab.dispatch_event("form[data-drop]", "drop", {"dataTransfer": carried})

@@ -23,6 +23,7 @@ PAGES = (
     "/", "/papers", "/papers?family=align&kind=method&needs=image&needs=text&verdict=holds", "/papers/kelip",
     "/papers/filip", "/papers/dreamlip", "/papers/baseline/clip", "/races", "/races/first", "/runs/late", "/runs/first",
     "/data/shapes", "/data/shapes?page=2", "/search", "/search?text=a+red+square",
+    "/image", "/image?data=shapes&row=3", "/image?data=shapes&row=3&ask=match", "/chat", "/paint",
     "/why?text=a+red+square&row=3&run=late", "/why?text=a+red+square&row=3&run=first", "/login",
 )  # fmt: skip
 VOID = ("meta", "img", "br", "link", "input", "hr")

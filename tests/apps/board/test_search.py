@@ -279,6 +279,10 @@ def test_an_index_is_filtered_and_explained(late: Path, folder: Path, tmp_path: 
         assert "shelf &lt;b&gt;left&lt;/b&gt;" in page and Page(page).wrong == []
         link = re.search(r'<img src="(/thumbs/[^"]+)"', page)
         assert link and ask(site.url + unescape(link[1]), Accept="image/*").status == 200
+        asked = re.search(r'<a href="(/image\?[^"]+)">Ask about it', page)
+        assert asked and 'name="id"' in ask(site.url + unescape(asked[1])).text
+        alike = ask(site.url + unescape(asked[1]) + f"&ask=match&in={quote(name)}").text
+        assert "10 found" in Page(alike).words and "id=" in re.findall(r'href="(/image[^"]+)">Ask about this', alike)[0]
         told = ask(site.url + found[0].why)
         assert "Word by word" in told.text and "small picture that the index keeps" in told.text
         score = re.search(r"the words: (-?[0-9.]+)", Page(told.text).words)

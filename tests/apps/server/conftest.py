@@ -135,6 +135,45 @@ def there(runs: dict[str, Path]) -> Served:
 
 
 @pytest.fixture(scope="session")
+def asked(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Sixty squares with a question each, and its answer."""
+    told = {"question": lambda k, row: "what is it", "answer": lambda k, row: row["text"]}
+    path = squares(tmp_path_factory.mktemp("data") / "asked", **told)
+    return Dataset(path, {"image": "file_name", "text": "text", "text/question": "question", "text/answer": "answer"})
+
+
+@pytest.fixture(scope="session")
+def writers(folder: Path, asked: Dataset, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """teller (captions), asker (answers), painter (captions and paints), echo (repeats a question), tiles (paints)."""
+    out, seen = tmp_path_factory.mktemp("runs"), Dataset(folder)
+    small = {"dim": 32, "layers": 2, "heads": 2}
+    made: dict[str, tuple[str, Dataset, int, dict[str, Any]]] = {
+        "teller": ("baseline/prefix-lm", seen, 1200, small),
+        "asker": ("baseline/prefix-lm", asked, 2000, small),
+        "painter": ("transfusion", seen, 64, {**small, "patches": "linear"}),
+        "echo": (str(PAPERS / "echo.py"), asked, 32, {}),
+        "tiles": (str(PAPERS / "tiles.py"), seen, 32, {}),
+    }
+    for name, (paper, data, samples, config) in made.items():
+        settings: dict[str, Any] = {"config": config, "rate": 3e-3, "batch": 16, "towers": "scratch"}
+        sm.train(paper, data, samples=samples, out=out / name, say=lambda line: None, **settings)
+    return {name: out / name for name in made}
+
+
+@pytest.fixture(scope="session")
+def able(runs: dict[str, Path], writers: dict[str, Path]) -> Served:
+    """Every run, those that generate among them."""
+    return served([*runs.values(), *writers.values()])
+
+
+@pytest.fixture(scope="session")
+def whole(able: Served) -> Iterator[str]:
+    """A server of every run that there is, without keys."""
+    with live(create(able, board=False)) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
 def url(there: Served) -> Iterator[str]:
     """A server of every run, without keys."""
     with live(create(there, board=False)) as url:

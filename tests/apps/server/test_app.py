@@ -26,7 +26,9 @@ ANY = st.recursive(
 SHORT = settings(
     max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-POSTS = ("/v1/embeddings", "/v1/rerank", "/search", "/predict")
+POSTS = ("/v1/embeddings", "/v1/rerank", "/v1/chat/completions", "/v1/images/generations", "/search", "/predict")
+NAMES = ["clip", "clip", "odd", "colours", "echo", "echo", "tiles", "tiles", "none"]
+SAID = [{"role": "user", "content": "a red square"}]
 
 
 def values(schema: dict[str, Any], schemas: dict[str, Any]) -> st.SearchStrategy[Any]:
@@ -42,7 +44,7 @@ def values(schema: dict[str, Any], schemas: dict[str, Any]) -> st.SearchStrategy
         "string": st.sampled_from(["clip", "filip", "colours", "squares", "fr", "label", "a red square", WHITE])
         | st.text(),
         "integer": st.integers(low, high),
-        "number": st.floats(),
+        "number": st.floats(low, min(high, 2)) | st.floats(),
         "boolean": st.booleans(),
         "null": st.none(),
     }
@@ -51,7 +53,8 @@ def values(schema: dict[str, Any], schemas: dict[str, Any]) -> st.SearchStrategy
     if schema.get("type") == "object" and "properties" in schema:
         needed = set(schema.get("required", ()))
         parts = {name: values(part, schemas) for name, part in schema["properties"].items()}
-        parts |= {"model": st.sampled_from(["clip", "clip", "odd", "colours", "none"])} if "model" in parts else {}
+        parts |= {"model": st.sampled_from(NAMES)} if "model" in parts else {}
+        parts |= {"messages": parts["messages"] | st.just(SAID)} if "messages" in parts else {}
         return st.fixed_dictionaries(
             {k: v for k, v in parts.items() if k in needed},
             optional={k: v for k, v in parts.items() if k not in needed},
@@ -65,9 +68,15 @@ WHITE = url_of(coloured(0))
 
 
 @pytest.fixture(scope="module")
-def api(url: str) -> dict[str, Any]:
+def api(whole: str) -> dict[str, Any]:
     """The published description."""
-    return dict(ask(url, "GET", "/openapi.json").json)
+    return dict(ask(whole, "GET", "/openapi.json").json)
+
+
+@pytest.fixture
+def call(whole: str) -> Ask:
+    """Ask a server of every run that there is: method, path, body."""
+    return lambda *given, **more: ask(whole, *given, **more)
 
 
 def body_of(api: dict[str, Any], path: str) -> dict[str, Any]:
@@ -80,6 +89,9 @@ def kept(api: dict[str, Any], method: str, path: str, answer: Any) -> None:
     assert str(answer.status) in documented and answer.status < 500, (answer.status, answer.body[:300])
     if answer.status >= 400:
         assert answer.error["message"]
+        return
+    if answer.headers.get("content-type", "").startswith("text/event-stream"):
+        assert "text/event-stream" in documented["200"]["content"] and answer.body.endswith(b"data: [DONE]\n\n")
         return
     schema = documented[str(answer.status)]["content"].get("application/json", {}).get("schema", {})
     if "$ref" in schema:
@@ -100,6 +112,10 @@ def test_arbitrary_bodies_get_documented_answers(call: Ask, api: dict[str, Any],
     @example({"query": "\ud800", "model": "\0", "documents": ["\0"]})
     @example({"model": "clip", "input": "a", "dimensions": 1e300})
     @example({"inputs": [{"image": WHITE, "text": "\ud800"}]})
+    @example({"model": "echo", "messages": [{"role": "user", "content": "\ud800"}]})
+    @example({"model": "echo", "messages": SAID, "stop": "\ud800", "temperature": 1e300})
+    @example({"model": "tiles", "prompt": "\ud800", "size": "\ud800"})
+    @example({"model": "tiles", "prompt": "a", "seed": 1e300})
     def check(body: Any) -> None:
         kept(api, "post", path, call("POST", path, body if isinstance(body, bytes) else strict(body)))
 
@@ -150,6 +166,8 @@ def test_what_is_published_has_no_status_that_is_never_given(api: dict[str, Any]
         "/v1/models/{model}",
         "/v1/embeddings",
         "/v1/rerank",
+        "/v1/chat/completions",
+        "/v1/images/generations",
         "/search",
         "/thumbs/{name}",
         "/predict",
@@ -176,7 +194,7 @@ def test_the_page_of_routes_names_them_all_and_loads_nothing(call: Ask, api: dic
 
 
 def test_unknown_routes_and_wrong_methods_have_the_shape_of_openai(call: Ask) -> None:
-    for path in ("/v1/chat/completions", "/v1/images/generations", "/v1/", "/v2", "/docs/", "/"):
+    for path in ("/v1/chat", "/v1/images/edits", "/v1/", "/v2", "/docs/", "/"):
         answer = call("POST", path, {})
         assert answer.status == 404 and answer.error["type"] == "not_found_error", path
     wrong = call("DELETE", "/v1/embeddings")
@@ -234,14 +252,17 @@ def test_too_much_at_once_is_503_with_when_to_come_again(there: Served, monkeypa
     assert (answer.error["type"], answer.error["param"]) == ("overloaded_error", None)
 
 
-def test_a_browser_is_shown_the_board_and_a_program_its_answer(there: Served) -> None:
+def test_a_browser_is_shown_the_board_and_a_program_its_answer(there: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     html = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
     with live(create(there)) as url:
         assert ask(url, "GET", "/search?q=red&top=1").json["results"]
         page = ask(url, "GET", "/search?q=red&top=1", None, html)
         assert page.status == 200 and page.headers["content-type"].startswith("text/html")
         assert ask(url, "GET", "/", None, html).status == 200
-        assert ask(url, "GET", "/thumbs/squares?row=1", None, html).headers["content-type"] == "image/png"
+        monkeypatch.setitem(there.data, "a/squares", there.data["squares"])
+        for name in ("squares", "a/squares", "a%2Fsquares"):
+            opened = ask(url, "GET", f"/thumbs/{name}?row=1", None, html)  # in a tab of its own
+            assert opened.status == 200 and opened.headers["content-type"] == "image/png", name
         assert ask(url, "GET", "/v1/models", None, html).json["object"] == "list"
     with live(create(there, board=False)) as url:
         assert ask(url, "GET", "/search?q=red&top=1", None, html).json["results"]

@@ -68,7 +68,7 @@ def test_every_route_but_health_needs_a_key(there: Served, capfd: pytest.Capture
     app = create(there, keys=frozenset({KEY, OTHER}), board=False)
     routes = [(m.upper(), path) for path, methods in app.openapi()["paths"].items() for m in methods]
     routes += [("GET", "/docs"), ("GET", "/openapi.json")]
-    assert len(routes) == 12
+    assert len(routes) == 14
     with live(app) as url:
         for method, path in routes:
             asked = path.replace("{model}", "clip").replace("{name}", "squares") + "?q=a&row=1"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -12,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 
-from sensorium.apps.server.batch import Batcher, Busy
+from sensorium.apps.server.batch import Batcher, Busy, Gate
 from sensorium.apps.server.state import Served
 from sensorium.core import SensoriumError
 
@@ -172,6 +173,54 @@ def test_models_do_not_wait_for_each_other(there: Served) -> None:
 
     quick, held = run(there, use)
     assert quick.shape == (1, 256) and held == [1]
+
+
+def test_a_gate_lets_through_together_what_waited_while_enough_went_on() -> None:
+    async def main() -> list[Any]:
+        gate, begun = Gate(most=2, places=3), []
+
+        async def one(name: str) -> bool:
+            placed = await gate.free()
+            begun.append((name, placed))
+            return placed
+
+        with gate.going():
+            assert await gate.free()
+            with gate.going():
+                waiting = [asyncio.create_task(one(name)) for name in "abcd"]
+                await asyncio.sleep(0.01)
+                assert begun == [("d", False)] and gate.waiting == 3
+                waiting[0].cancel()
+                await asyncio.sleep(0.01)
+                assert gate.waiting == 2
+            await asyncio.sleep(0.01)
+            assert begun[1:] == [("b", True), ("c", True)] and gate.waiting == 0
+        return await asyncio.gather(*waiting, return_exceptions=True)
+
+    cancelled, *rest = asyncio.run(main())
+    assert isinstance(cancelled, asyncio.CancelledError) and rest == [True, True, False]
+
+
+def test_turns_of_a_thread_come_between_batches(there: Served) -> None:
+    order: list[str] = []
+
+    def note(name: str) -> str:
+        order.append(name)
+        time.sleep(0.01)
+        return name
+
+    async def use(batcher: Batcher) -> Any:
+        async def many() -> None:
+            for k in range(6):
+                assert await batcher.turn("clip", partial(note, f"turn {k}")) == f"turn {k}"
+
+        going = asyncio.create_task(many())
+        await asyncio.sleep(0.02)
+        await batcher.ask("clip", "note", lambda values: [note("batch")], [0])
+        await going
+
+    run(there, use)
+    assert 0 < order.index("batch") < 6 and len(order) == 7
 
 
 def test_many_vectors_and_empty_texts(there: Served) -> None:

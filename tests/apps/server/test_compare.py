@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sensorium.apps.server import compare as comparing
-from sensorium.apps.server.compare import agrees, can, compare, late_from, must_embed, must_rank
+from sensorium.apps.server.compare import agrees, can, compare, late_from, must_embed, must_paint, must_rank, must_write
 from sensorium.apps.server.state import Served
 from sensorium.blocks.similarity import late, unit
 from sensorium.core import SensoriumError, Space, Tokens
@@ -63,3 +63,18 @@ def test_what_a_run_can_do_is_in_every_refusal(there: Served) -> None:
         must_embed("clip", clip, "audio")
     with pytest.raises(SensoriumError, match="sides does not rank; sides predicts value"):
         must_rank("sides", sides)
+
+
+def test_a_refusal_to_write_or_paint_names_the_runs_that_can(able: Served, there: Served) -> None:
+    assert must_write(able, "asker") is able.models["asker"] and must_paint(able, "painter") is able.models["painter"]
+    assert can("painter", able.models["painter"]) == "painter writes captions, paints pictures"
+    with pytest.raises(
+        SensoriumError, match="teller does not paint pictures; teller writes captions; painter and tiles can"
+    ):
+        must_paint(able, "teller")
+    with pytest.raises(
+        SensoriumError, match="clip does not write text; clip embeds image and text, ranks; no served run"
+    ):
+        must_write(there, "clip")
+    with pytest.raises(SensoriumError, match="unknown model 'cliq'; did you mean 'clip'"):
+        must_write(there, "cliq")

@@ -14,7 +14,7 @@ from PIL import Image
 
 from sensorium.apps.server.app import create
 from sensorium.apps.server.batch import Batcher
-from sensorium.apps.server.predict import needs_of, warm
+from sensorium.apps.server.predict import asks_of, warm
 from sensorium.apps.server.state import Served
 from sensorium.core import Field
 from sensorium.data.media.image import fit
@@ -90,8 +90,8 @@ def test_a_value_that_is_not_there_is_left_out(call: Ask) -> None:
 
 
 def test_what_a_run_needs_is_read_from_its_paper(there: Served) -> None:
-    assert needs_of(there.models["colours"]) == {"image": "image", "text": "text optional"}
-    assert list(needs_of(there.models["sides"])) == ["image", "text"]  # it predicts spans and a value itself
+    assert asks_of(there.models["colours"]) == {"image": "image", "text": "text optional"}
+    assert list(asks_of(there.models["sides"])) == ["image", "text"]  # it predicts spans and a value itself
 
 
 def test_warming_up_predicts_once_with_every_run_that_predicts(there: Served, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,6 +39,20 @@ main()
 """The command line, but that one text alone takes a second and a half."""
 
 
+LONG = """
+import time
+from sensorium.apps.server import generating
+from sensorium.cli import main
+step = generating.Answers.step
+def slow(self):
+    time.sleep(0.1)
+    return step(self)
+generating.Answers.step = slow
+main()
+"""
+"""The command line, but that every token takes a tenth of a second."""
+
+
 @contextmanager
 def serving(
     *words: Any, program: str = "from sensorium.cli import main; main()"
@@ -76,6 +90,24 @@ def test_it_says_where_and_what_and_drains_before_it_ends(runs: dict[str, Path])
     assert [a.status for a in found] == [200] and len(found[0].json["data"][0]["embedding"]) == 256
     assert process.returncode == 143
     assert err == "sensorium: stopped; what was asked before is answered\n" and out == ""
+
+
+@pytest.mark.slow
+def test_a_stream_that_has_begun_is_ended_before_the_server_is(writers: dict[str, Path]) -> None:
+    with serving(writers["echo"], program=LONG) as (process, url, _):
+        found: list[Answer] = []
+        message = {"role": "user", "content": "is " * 15}
+        body = {"model": "echo", "messages": [message], "stream": True}
+        flying = threading.Thread(target=lambda: found.append(ask(url, "POST", "/v1/chat/completions", body)))
+        flying.start()
+        time.sleep(0.7)
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.6)
+        assert flying.is_alive() and process.poll() is None
+        flying.join(10)
+        _, err = process.communicate(timeout=20)
+    assert found[0].status == 200 and found[0].body.endswith(b"data: [DONE]\n\n") and found[0].body.count(b" is") == 14
+    assert process.returncode == 143 and err == "sensorium: stopped; what was asked before is answered\n"
 
 
 def refused(patch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], *words: Any) -> str:

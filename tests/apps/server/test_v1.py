@@ -199,10 +199,19 @@ def test_the_client_meets_its_own_errors(client: OpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as bad:
         client.embeddings.create(model="clip", input="")
     assert bad.value.param == "input"
-    with pytest.raises(openai.NotFoundError, match=r"no route POST /v1/chat/completions"):
-        client.chat.completions.create(model="clip", messages=[{"role": "user", "content": "hi"}])
-    with pytest.raises(openai.NotFoundError, match=r"no route POST /v1/images/generations"):
-        client.images.generate(model="clip", prompt="a cat")
+
+
+def test_a_text_that_was_cut_says_so(client: OpenAI, call: Ask) -> None:
+    given = ["a red square", "red " * 70, "red " * 62 + "red", "red " * 63 + "red"]
+    found: Any = client.embeddings.create(model="clip", input=given)
+    assert [e.truncated for e in found.data] == [False, True, False, True]
+    assert found.usage.truncated == 2 and found.usage.prompt_tokens == 4 + 3 * 64
+    body = {"model": "filip", "input": given, "return_multivector": True}
+    assert [e["truncated"] for e in call("POST", E, body).json["data"]] == [False, True, False, True]
+    ranked = call("POST", R, {"model": "clip", "query": "red " * 70, "documents": [given[0], given[1]]}).json
+    assert ranked["usage"]["truncated"] == 2
+    picture: Any = client.embeddings.create(model="clip", input=[{"image": url_of(coloured(1))}])  # type: ignore[list-item]
+    assert picture.usage.truncated == 0 and not picture.data[0].truncated
 
 
 def test_bombs_are_refused_from_their_headers(call: Ask) -> None:

@@ -53,7 +53,8 @@ def _style(request: Request) -> Response:
 def _script(request: Request) -> Response:
     """A script of the reports or of the board; each of them is known by name."""
     name = f"{request.path_params['name']}.js"
-    folder = {"draw.js": REPORT, "sort.js": REPORT, "board.js": HERE / "static", "htmx.min.js": HERE / "static"}
+    ours = ("board.js", "chat.js", "image.js", "htmx.min.js")
+    folder = {"draw.js": REPORT, "sort.js": REPORT} | dict.fromkeys(ours, HERE / "static")
     if name not in folder:
         return Response(status_code=404)
     return cached(request, (folder[name] / name).read_bytes(), "text/javascript", FRESH)

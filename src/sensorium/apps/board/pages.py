@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -15,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from sensorium.apps.server.batch import Busy
+from sensorium.apps.server.errors import Problem
 from sensorium.core import SensoriumError, nearest
 from sensorium.run.report.claim_charts import VERDICTS
 from sensorium.run.report.page import environment, specs
@@ -46,6 +48,10 @@ Found = TypeVar("Found")
 
 class Absent(SensoriumError):
     """Nothing of that name is served."""
+
+
+PROBLEMS = (SensoriumError, Busy, Problem)
+"""What is told in a line."""
 
 
 def served_by(request: Request) -> Served:
@@ -87,23 +93,33 @@ def page(view: View) -> Callable[[Request], Awaitable[Response]]:
         try:
             found: Response = await (view(request) if iscoroutinefunction(view) else run_in_threadpool(view, request))
             return found
-        except (SensoriumError, Busy) as problem:
+        except PROBLEMS as problem:
             status, line = told(problem)
             return render(request, "problem.html", status=status, problem=line)
 
     return answer
 
 
-def told(problem: SensoriumError | Busy) -> tuple[int, str]:
-    """The status and the line of a problem."""
+def told(problem: Exception) -> tuple[int, str]:
+    """The status and the line of one of `PROBLEMS`."""
     if isinstance(problem, Busy):
         return 503, BUSY
+    if isinstance(problem, Problem):
+        return problem.status, problem.message
     return 404 if isinstance(problem, Absent) else 400, str(problem)
 
 
-def whole(request: Request, name: str, default: int, least: int, most: int) -> int:
-    """A whole number out of the query; one line where it is none or out of bounds."""
-    given = request.query_params.get(name, "") or str(default)
-    if not (given.isascii() and given.isdigit() and len(given) < 10 and least <= int(given) <= most):
-        raise SensoriumError(f"{name} {given!r}; expected a whole number from {least:,} to {most:,}")
-    return int(given)
+def whole(given: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
+    """A whole number out of a query or a form; one line where it is none or out of bounds."""
+    value = given.get(name, "").strip() or str(default)
+    if not (value.isascii() and value.isdigit() and len(value) < 10 and least <= int(value) <= most):
+        raise SensoriumError(f"{name} {value!r}; expected a whole number from {least:,} to {most:,}")
+    return int(value)
+
+
+def decimal(given: Mapping[str, str], name: str, default: float, most: float) -> float:
+    """A number from 0 out of a form; one line where it is none or out of bounds."""
+    value = given.get(name, "").strip() or f"{default:g}"
+    if not (re.fullmatch(r"[0-9]{0,6}\.?[0-9]{0,6}", value) and value != "." and 0 <= float(value) <= most):
+        raise SensoriumError(f"{name} {value!r}; expected a number from 0 to {most:g}")
+    return float(value)

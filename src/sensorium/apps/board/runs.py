@@ -16,14 +16,18 @@ from jinja2 import UndefinedError
 from starlette.requests import Request
 from starlette.responses import Response
 
+from sensorium.apps.server.search import searchable
+from sensorium.apps.server.state import Served, paints, writes
 from sensorium.core import SensoriumError
 from sensorium.data.dataset import Dataset
 from sensorium.run.load import label
 from sensorium.run.report import of_race
 from sensorium.run.report.table import MISSING, finite, number
 from sensorium.run.report.vega import DASHES, PALETTE, Chart, figure
+from sensorium.run.runs import Model
 from sensorium.run.save import state_of
 
+from .able import offers
 from .pages import named, render, served_by
 
 SHOWN, MOST_LINES = 12, 50
@@ -98,11 +102,21 @@ def run(request: Request) -> Response:
         env=_flat(stored(folder, "env.json")) if (folder / "env.json").is_file() else {},
         data=data_name,
         counts=counts,
+        uses=_uses(there, name, model),
         samples=samples,
         aside=aside[:MOST_LINES],
         more=max(0, len(aside) - MOST_LINES),
         kinds=Counter(str(bad.get("reason")).rpartition(": ")[2] for bad in aside).most_common(5),
     )
+
+
+def _uses(there: Served, name: str, model: Model) -> dict[str, str]:
+    """The pages on which a run can be used -> in words."""
+    able = [o for o in offers(there) if name in o.runs]
+    found = {"/search": "search with it"} if any(searchable(model, data) for data in there.data.values()) else {}
+    found |= {"/image": "ask it about a picture"} if able else {}
+    found |= {"/chat": "chat with it"} if writes(model) else {}
+    return found | ({"/paint": "paint with it"} if paints(model) else {})
 
 
 def _flat(value: Any) -> dict[str, str]:

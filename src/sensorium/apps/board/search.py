@@ -13,16 +13,15 @@ from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from sensorium.apps.server.batch import Batcher, Busy
+from sensorium.apps.server.batch import Batcher
 from sensorium.apps.server.compare import must_embed, must_rank
 from sensorium.apps.server.search import Query, model_of, search, target_of
 from sensorium.apps.server.state import Served
 from sensorium.core import SensoriumError
-from sensorium.data.media.image import load
 
 from .files import cached
-from .pages import HEADERS, Absent, render, served_by, told, whole
-from .pictures import LIMITS, keep, kept, opened
+from .pages import HEADERS, PROBLEMS, render, served_by, told, whole
+from .pictures import keep, kept, of_row, opened
 from .why import Why, explain
 
 FORM = "/search/form"
@@ -72,7 +71,7 @@ def asked_of(request: Request, there: Served) -> Asked:
         where=given.get("where", "").strip(),
         hybrid=given.get("hybrid", "") == "on",
         picture=given.get("picture", ""),
-        top=whole(request, "top", 10, 1, MOST),
+        top=whole(request.query_params, "top", 10, 1, MOST),
     )
 
 
@@ -82,7 +81,7 @@ async def page(request: Request) -> Response:
     try:
         asked = asked_of(request, there)
         hits = await _hits(request, there, asked) if asked.text or asked.picture else None
-    except (SensoriumError, Busy) as problem:
+    except PROBLEMS as problem:
         return _page(request, problem=problem)
     return _page(request, asked, hits)
 
@@ -91,7 +90,7 @@ def _page(
     request: Request,
     asked: Asked | None = None,
     hits: Sequence[Mapping[str, Any]] | None = None,
-    problem: SensoriumError | Busy | None = None,
+    problem: Exception | None = None,
 ) -> Response:
     status, line = told(problem) if problem else (200, "")
     return render(
@@ -157,7 +156,7 @@ async def why(request: Request) -> Response:
     """Why one row was found."""
     try:
         return await _told(request)
-    except (SensoriumError, Busy) as problem:
+    except PROBLEMS as problem:
         status, line = told(problem)
         return render(request, "why.html", status=status, asked=None, problem=line, why=None)
 
@@ -171,7 +170,7 @@ async def _told(request: Request) -> Response:
     must_rank(asked.run, model)
     for role in ("image", "text") if asked.text else ("image",):
         must_embed(asked.run, model, role)
-    found, thumb = await run_in_threadpool(_found, there, asked.target, request)
+    found, thumb = await run_in_threadpool(of_row, there, asked.target, request.query_params)
     image = await _image(request, asked.picture)
     key = Query(asked.text, image, language=asked.language).key
     trained = there.data.get(there.trained_on.get(asked.run, ""))
@@ -182,21 +181,6 @@ async def _told(request: Request) -> Response:
 
     (why,) = await batcher.ask(asked.run, object(), work, [None])
     return render(request, "why.html", asked=asked, thumb=thumb, why=why, problem="")
-
-
-def _found(there: Served, target: str, request: Request) -> tuple[Image.Image, str]:
-    """The picture of a result and where its small one lies: a row of a data set, or of an index by its id."""
-    if target in there.indexes:
-        wanted = request.query_params.get("id", "")
-        content = there.indexes[target].thumb(wanted)
-        if content is None:
-            raise Absent(f"{target!r} has no picture {wanted!r}")
-        return load(content, LIMITS), urlencode({"id": wanted})
-    data = there.data[target]
-    if data.kinds.get("image") != "image":
-        raise SensoriumError(f"{target} has no pictures")
-    row = whole(request, "row", 0, 0, len(data) - 1)
-    return data.image("image", row), urlencode({"row": row})
 
 
 PAGES = {"/search": page, "/search/pictures/{name}": picture, "/why": why}

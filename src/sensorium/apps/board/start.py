@@ -15,7 +15,10 @@ from sensorium.run.load import label
 from sensorium.run.report.table import number
 from sensorium.run.runs import Model
 
+from .able import offers
+from .chat import writers
 from .pages import render, served_by
+from .paint import painters
 from .runs import sentence, stored
 
 
@@ -28,6 +31,9 @@ def start(request: Request) -> Response:
         "start.html",
         runs={name: _run(path, there.models[name]) for name, path in there.paths.items()},
         races={name: sentence(path) for name, path in there.races.items()},
+        asks=[offer.kind.title.lower() for offer in offers(there) if offer.runs],
+        writers=list(writers(there)),
+        painters=painters(there),
         papers=len(rows),
         built=sum(bool(row.path) for row in rows),
         measured=sum(bool(row.verdicts) for row in rows),

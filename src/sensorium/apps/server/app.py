@@ -16,20 +16,27 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from sensorium import __version__
 from sensorium.core import SensoriumError
 
-from . import finding, predict, v1
+from . import chat, finding, images, predict, v1
 from .batch import Batcher, Busy
 from .errors import Problem, in_words, refusal
+from .gone import Left
 from .guard import Guard
 from .inputs import Reader
 from .metrics import Metered, Metrics
 from .pages import overview
-from .schemas import Embeddings, Health, Predict, Rerank, Search, expected
+from .schemas import Chat, Embeddings, Health, Images, Predict, Rerank, Search, expected
 from .state import Served
 
-SCHEMAS: dict[str, type[BaseModel]] = {"/v1/embeddings": Embeddings, "/v1/rerank": Rerank, "/predict": Predict}
+SCHEMAS: dict[str, type[BaseModel]] = {
+    "/v1/embeddings": Embeddings,
+    "/v1/rerank": Rerank,
+    "/v1/chat/completions": Chat,
+    "/v1/images/generations": Images,
+    "/predict": Predict,
+}
 ASKED = expected(Search) | {"q": "words", "row": "the number of a row"}
 """What the fields of an address expect."""
-ABOUT = "What was trained, behind HTTP: embeddings, reranking, search, prediction."
+ABOUT = "What was trained, behind HTTP: embeddings, reranking, chat, pictures, search, prediction."
 
 
 def create(
@@ -50,7 +57,7 @@ def create(
     app.state.served, app.state.batcher, app.state.metrics = served, batcher, metrics
     app.state.keys, app.state.board = keys, board
     app.state.reader = Reader(frozenset(host.lower() for host in allow_fetch))
-    for router in (v1.router, finding.router, finding.pictures, predict.router):
+    for router in (v1.router, chat.router, images.router, finding.router, finding.pictures, predict.router):
         app.include_router(router)
     _about(app, metrics)
     _refusals(app)
@@ -126,6 +133,10 @@ def _refusals(app: FastAPI) -> None:
     @app.exception_handler(Busy)
     async def busy(request: Request, found: Busy) -> Response:
         return refusal(503, f"too many requests wait for {found}; come again", headers={"Retry-After": "1"})
+
+    @app.exception_handler(Left)
+    async def left(request: Request, found: Left) -> Response:
+        return Response(status_code=499)
 
     @app.exception_handler(HTTPException)
     async def other(request: Request, found: HTTPException) -> Response:

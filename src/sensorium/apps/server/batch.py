@@ -7,11 +7,12 @@ that it was computed for, whatever else was in the batch.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from sensorium.blocks.towers.frozen import role_of
 from sensorium.core import Ids, SensoriumError, nearest
 from sensorium.run.runs import Model
 
+from .inputs import truncated
 from .state import spaces_of
 
 WINDOW = 0.005
@@ -30,7 +32,10 @@ MOST = 32
 """Requests per batch."""
 WAITING = 128
 """Requests that may wait for one model; more are told to come again."""
+TURNS = 4
+"""Groups of answers that one model writes at a time."""
 
+Got = TypeVar("Got")
 Work = Callable[[list[Any]], Sequence[Any]]
 """Values of one or several requests -> an answer to each, in order."""
 
@@ -39,12 +44,48 @@ class Busy(Exception):
     """The queue of a model is full."""
 
 
+@dataclass
+class Gate:
+    """What takes many turns of a model's thread. While `most` of it go on, the rest waits, and then begins together."""
+
+    most: int
+    places: int
+    waiting: int = 0
+    _going: int = 0
+    _freed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def free(self) -> bool:
+        """Wait until another one may begin; whether there is a place to wait in."""
+        if self.waiting >= self.places:
+            return False
+        self.waiting += 1
+        try:
+            while self._going >= self.most:
+                self._freed.clear()
+                await self._freed.wait()
+        finally:
+            self.waiting -= 1
+        return True
+
+    @contextmanager
+    def going(self) -> Iterator[None]:
+        """One of those that go on."""
+        self._going += 1
+        try:
+            yield
+        finally:
+            self._going -= 1
+            self._freed.set()
+
+
 @dataclass(frozen=True)
 class Embedded:
-    """The vectors [T D] float32 of one value, and how many tokens of a text were read (0 for a picture)."""
+    """The vectors [T D] float32 of one value, how many tokens of a text were read (0 for a picture), and whether the
+    text is longer than that."""
 
     vectors: NDArray[np.float32]
     tokens: int
+    truncated: bool = False
 
 
 @dataclass
@@ -60,17 +101,20 @@ class _Worker:
     queue: asyncio.Queue[_Asked]
     thread: ThreadPoolExecutor
     task: asyncio.Task[None]
+    gate: Gate
 
 
 @dataclass
 class Batcher:
-    """Queues of `models`. `watch(model, requests)` is told of every batch."""
+    """Queues of `models`. `watch(model, requests)` is told of every batch, `made(model, what, number)` of every token
+    and picture that is generated."""
 
     models: Mapping[str, Model]
     window: float = WINDOW
     most: int = MOST
     waiting: int = WAITING
     watch: Callable[[str, int], object] = lambda model, requests: None
+    made: Callable[[str, str, int], object] = lambda model, what, number: None
     _workers: dict[str, _Worker] = field(default_factory=dict)
 
     async def embed(
@@ -99,9 +143,25 @@ class Batcher:
             raise Busy(model) from None
         return await answer
 
+    async def free(self, model: str) -> Gate:
+        """The gate of a model, once what takes many turns of its thread may begin.
+
+        Raises:
+            Busy: too many requests wait.
+        """
+        gate = self._worker(model).gate
+        if not await gate.free():
+            raise Busy(model)
+        return gate
+
+    async def turn(self, model: str, work: Callable[[], Got]) -> Got:
+        """`work()` on the model's thread, between batches."""
+        return await asyncio.get_running_loop().run_in_executor(self._worker(model).thread, work)
+
     def queued(self, model: str) -> int:
         """How many requests wait for a model."""
-        return self._workers[model].queue.qsize() if model in self._workers else 0
+        worker = self._workers.get(model)
+        return worker.queue.qsize() + worker.gate.waiting if worker else 0
 
     async def close(self) -> None:
         """End the threads; what still waits is cancelled."""
@@ -124,7 +184,7 @@ class Batcher:
             queue: asyncio.Queue[_Asked] = asyncio.Queue(self.waiting)
             thread = ThreadPoolExecutor(1, thread_name_prefix=model)
             task = asyncio.get_running_loop().create_task(self._serve(model, queue, thread))
-            self._workers[model] = _Worker(queue, thread, task)
+            self._workers[model] = _Worker(queue, thread, task, Gate(TURNS, self.waiting))
         return self._workers[model]
 
     async def _serve(self, model: str, queue: asyncio.Queue[_Asked], thread: ThreadPoolExecutor) -> None:
@@ -156,10 +216,19 @@ def embed_all(model: Model, key: str, values: Sequence[str | Image]) -> list[Emb
     column = model.read(key, values)
     (read,) = column.values()
     tokens = model.embed(column)
-    counts = read.mask.sum(1).tolist() if isinstance(read, Ids) else [0] * len(values)
+    counts, cut = [0] * len(values), [False] * len(values)
+    if isinstance(read, Ids):
+        counts, cut = read.mask.sum(1).tolist(), truncated([str(v) for v in values], read, partial(_ids, model, key))
     # one vector per value is there even where no token is real
     kept = tokens.mask if spaces_of(model)[role_of(key)].many else torch.ones_like(tokens.mask)
-    return [Embedded(x[real].float().numpy(), int(n)) for x, real, n in zip(tokens.x, kept, counts, strict=True)]
+    rows = zip(tokens.x, kept, counts, cut, strict=True)
+    return [Embedded(x[real].float().numpy(), int(n), short) for x, real, n, short in rows]
+
+
+def _ids(model: Model, key: str, texts: Sequence[str]) -> Ids:
+    (read,) = model.read(key, texts).values()
+    assert isinstance(read, Ids)
+    return read
 
 
 def _answer(loop: asyncio.AbstractEventLoop, group: Sequence[_Asked]) -> None:

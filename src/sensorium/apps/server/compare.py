@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import product
 
 import torch
@@ -9,10 +10,10 @@ from PIL import Image
 from torch import Tensor
 
 from sensorium.blocks.similarity import CHUNK
-from sensorium.core import Ranks, SensoriumError, Space, Tokens
+from sensorium.core import Ranks, SensoriumError, Space, Tokens, nearest
 from sensorium.run.runs import Model
 
-from .state import predicts_of, spaces_of
+from .state import Served, paints, predicts_of, spaces_of, writes
 
 PROBES = {
     "text": ("a", "a red circle", "something to eat"),
@@ -68,6 +69,8 @@ def can(name: str, model: Model) -> str:
     does = [f"embeds {' and '.join(spaces)}"] if (spaces := spaces_of(model)) else []
     does += ["ranks"] if isinstance(model.method, Ranks) else []
     does += [f"predicts {' and '.join(predicts)}"] if (predicts := predicts_of(model)) else []
+    does += [f"writes {'s and '.join(texts.values())}s"] if (texts := writes(model)) else []
+    does += ["paints pictures"] if paints(model) else []
     return f"{name} {', '.join(does) or 'does nothing that can be served'}"
 
 
@@ -81,3 +84,24 @@ def must_rank(name: str, model: Model) -> None:
     """One clear line where a run cannot rank."""
     if not isinstance(model.method, Ranks):
         raise SensoriumError(f"{name} does not rank; {can(name, model)}")
+
+
+def must_write(served: Served, name: str) -> Model:
+    """The run of this name; one clear line where it writes no text."""
+    return _must(served, name, "write text", lambda model: bool(writes(model)))
+
+
+def must_paint(served: Served, name: str) -> Model:
+    """The run of this name; one clear line where it paints no pictures."""
+    return _must(served, name, "paint pictures", paints)
+
+
+def _must(served: Served, name: str, what: str, able: Callable[[Model], bool]) -> Model:
+    if name not in served.models:
+        raise SensoriumError(f"unknown model {name!r}{nearest(name, served.models)}")
+    model = served.models[name]
+    if not able(model):
+        others = [k for k, other in served.models.items() if able(other)]
+        there = f"{' and '.join(others)} can" if others else "no served run can"
+        raise SensoriumError(f"{name} does not {what}; {can(name, model)}; {there}")
+    return model

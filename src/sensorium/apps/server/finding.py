@@ -96,7 +96,7 @@ PICTURE: dict[int | str, dict[str, Any]] = {
 }
 
 
-@pictures.get("/thumbs/{name}", response_class=Response, responses=PICTURE, summary="A row's picture, small")
+@pictures.get("/thumbs/{name:path}", response_class=Response, responses=PICTURE, summary="A row's picture, small")
 async def thumbs(request: Request, name: str, row: int | None = None, id: str = "") -> Response:
     """The picture of a data set's row, or of an index's id, at most 144 pixels a side."""
     served: Served = request.app.state.served

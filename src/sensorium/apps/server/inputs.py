@@ -6,17 +6,21 @@ import asyncio
 import base64
 import binascii
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 
+import numpy as np
+import torch
 from PIL import Image
 
-from sensorium.blocks.towers.frozen import frozen_towers
+from sensorium.blocks.towers.frozen import frozen_towers, role_of
+from sensorium.core import Field, Ids
 from sensorium.data.limits import Limits, Refused
 from sensorium.data.media.image import fit, load
 from sensorium.data.words import clean
+from sensorium.run.plan import text_column
 from sensorium.run.runs import Model
 
 from .errors import Problem
@@ -133,6 +137,44 @@ def side_of(model: Model, key: str = "image") -> int:
     if tower is not None:
         return tower.size
     return model.fields[key].shape[-1] if key in model.fields and model.fields[key].shape else 0
+
+
+def pixels_of(model: Model, key: str, pictures: Sequence[Image.Image]) -> Field:
+    """Pictures as a run reads them under a key: u8 [N 3 S S]."""
+    side = side_of(model, key)
+    return Field(torch.from_numpy(np.stack([fit(picture, side) for picture in pictures])))
+
+
+def words_of(model: Model, key: str, kind: str, texts: Sequence[str]) -> Ids:
+    """Texts as a run reads them under a key: of the kind "ids" by its own tokeniser, of the kind "text" by that of a
+    frozen tower, where it has one."""
+    tower = frozen_towers(model.method).get(role_of(key))
+    if kind == "text" and tower is not None and tower.tokenise is not None:
+        return tower.tokenise(texts)
+    found = text_column(texts, None, model.tokenizer)
+    assert isinstance(found, Ids)
+    return found
+
+
+def truncated(texts: Sequence[str], ids: Ids, read: Callable[[Sequence[str]], Ids]) -> list[bool]:
+    """Which texts are longer than what was read of them; `read` gives the ids of texts, which do not say so themselves.
+
+    Such a text has fewer tokens than its last word and what stands before it have apart, marks left aside. One word
+    that fills what is read counts as longer.
+    """
+    found = [False] * len(texts)
+    for k in ids.mask.all(1).nonzero()[:, 0].tolist():
+        before, _, last = texts[k].rpartition(" ")
+        before = before or "a"
+        both, first, second, one, two = _counts(read, [f"{before} {last}", before, last, "a", "a a"])
+        marks = 2 * one - two
+        found[k] = first + second - marks > both
+    return found
+
+
+def _counts(read: Callable[[Sequence[str]], Ids], texts: Sequence[str]) -> list[int]:
+    found: list[int] = read(texts).mask.sum(1).tolist()
+    return found
 
 
 def _decode(data: bytes, side: int) -> Image.Image:

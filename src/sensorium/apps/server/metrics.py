@@ -16,7 +16,7 @@ SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 
 
 class Metrics:
-    """Requests by route and status, their seconds, the size of batches, the length of queues."""
+    """Requests by route and status, their seconds, the size of batches, the length of queues, what was generated."""
 
     def __init__(self, batcher: Batcher) -> None:
         self.registry = CollectorRegistry()
@@ -33,14 +33,21 @@ class Metrics:
             registry=self.registry,
             buckets=[2**k for k in range(MOST.bit_length())],
         )
+        self.generated = Counter(
+            "sensorium_generated", "Tokens and pictures generated.", ("model", "what"), registry=self.registry
+        )
         queue = Gauge("sensorium_queue_requests", "Requests that wait.", ("model",), registry=self.registry)
         for model in batcher.models:
             queue.labels(model).set_function(partial(batcher.queued, model))
-        batcher.watch = self.batched
+        batcher.watch, batcher.made = self.batched, self.made
 
     def batched(self, model: str, requests: int) -> None:
         """Count a batch."""
         self.batches.labels(model).observe(requests)
+
+    def made(self, model: str, what: str, number: int) -> None:
+        """Count tokens or pictures."""
+        self.generated.labels(model, what).inc(number)
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a request."""

@@ -8,7 +8,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Any, cast
 
 import numpy as np
@@ -18,22 +17,19 @@ from PIL import Image
 from starlette.responses import JSONResponse, Response
 from torch import Tensor
 
-from sensorium.blocks.towers.frozen import frozen_towers, role_of
 from sensorium.core import Field, Predicts, SensoriumError, Value, nearest
 from sensorium.data.columns import label_column, value_column
 from sensorium.data.limits import Refused
 from sensorium.data.media import spans
 from sensorium.data.media.image import fit
 from sensorium.data.spans import token_spans
-from sensorium.run.load import paper, source_hash
-from sensorium.run.plan import text_column
 from sensorium.run.runs import Model
 
 from .compare import can
 from .errors import Problem
-from .inputs import PICTURES, Reader, side_of
+from .inputs import PICTURES, Reader, pixels_of, side_of, words_of
 from .schemas import Predict, PredictionList
-from .state import Served, predicts_of
+from .state import Served, needs_of, predicts_of
 from .v1 import REFUSALS, named
 
 LIKELY = 10
@@ -70,19 +66,15 @@ async def predict(request: Request, asked: Annotated[Predict, Body()]) -> Respon
     return JSONResponse({"object": "list", "model": name, "of": of, "kind": predicts[of], "data": data})
 
 
-def needs_of(model: Model) -> dict[str, str]:
+def asks_of(model: Model) -> dict[str, str]:
     """What a run reads to predict: key -> kind, with " optional" where it may be missing."""
-    stored = str(model.record["paper"])
-    changed = stored.endswith(".py") and not (Path(stored).is_file() and source_hash(stored) == model.record["source"])
-    needs = paper(str(model.path / "paper.py") if changed else stored).NEEDS
-    given = {k: need for k, need in needs.items() if k not in predicts_of(model) and not k.endswith(".*")}
-    return {k: " ".join(w for w in need.split() if w != "derivable") for k, need in given.items()}
+    return {key: need for key, need in needs_of(model).items() if key not in predicts_of(model)}
 
 
 def warm(served: Served) -> None:
     """Predict once with every run that predicts, so that the first request does not wait for its towers."""
     for model in served.models.values():
-        needs = needs_of(model) if predicts_of(model) else {}
+        needs = asks_of(model) if predicts_of(model) else {}
         kinds = {key: need.split()[0] for key, need in needs.items()}
         if kinds and set(kinds.values()) <= set(KINDS):
             row = {key: _probe(model, key, kind) for key, kind in kinds.items()}
@@ -110,7 +102,7 @@ def predict_all(model: Model, of: str, rows: Sequence[Row]) -> list[dict[str, An
 
 @torch.no_grad()
 def _batch(model: Model, of: str, keys: Sequence[str], rows: Sequence[Row]) -> list[dict[str, Any]]:
-    needs = needs_of(model)
+    needs = asks_of(model)
     batch: dict[str, Value] = {}
     for key in keys:
         column = _column(model, key, needs[key].split()[0], rows)
@@ -124,7 +116,7 @@ def _batch(model: Model, of: str, keys: Sequence[str], rows: Sequence[Row]) -> l
 
 async def _rows(reader: Reader, inputs: Sequence[Mapping[str, Any]], name: str, model: Model) -> list[Row]:
     """Inputs with every value checked and read; what is wrong with one is named as inputs[k].key."""
-    needs = needs_of(model)
+    needs = asks_of(model)
     if unknown := [k for k, need in needs.items() if need.split()[0] not in KINDS and "optional" not in need]:
         line = f"{name} predicts from {unknown[0]} ({needs[unknown[0]]}), which a request cannot hold"
         raise Problem(400, line, "model")
@@ -169,18 +161,15 @@ async def _value(reader: Reader, kind: str, given: Any, where: str, model: Model
 def _column(model: Model, key: str, kind: str, rows: Sequence[Row]) -> Any:
     """The values of one key as a column."""
     values = [row[key] for row in rows]
-    tower = frozen_towers(model.method).get(role_of(key))
     if kind == "image":
-        return Field(torch.from_numpy(np.stack([fit(v.image, side_of(model, key)) for v in values])))
+        return pixels_of(model, key, [v.image for v in values])
     if kind == "label":
         return label_column(values, model.fields[key].classes)
     if kind == "value":
         return value_column([repr(v) for v in values])
     if kind == "spans":
         return _spans([row["text"] for row in rows], values, model)
-    if kind == "text" and tower is not None and tower.tokenise is not None:
-        return tower.tokenise(values)
-    return text_column(values, None, model.tokenizer)
+    return words_of(model, key, kind, values)
 
 
 def _spans(texts: Sequence[str], values: Sequence[spans.Spans], model: Model) -> Field:

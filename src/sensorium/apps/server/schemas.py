@@ -53,6 +53,9 @@ NAME = Annotated[str, Field(description=MODEL, min_length=1, max_length=256)]
 OPTIONAL_NAME = Annotated[str, Field(description=MODEL + "; the first where empty", max_length=256)]
 
 
+Stop = Annotated[str, Field(min_length=1, max_length=100)]
+
+
 class Embeddings(Asked):
     """What to embed. With `return_multivector` each answer holds all vectors of its input."""
 
@@ -70,19 +73,22 @@ class Embeddings(Asked):
 
 
 class Embedding(BaseModel):
-    """The vector of one input, as numbers or as base64 of float32; or, as `embeddings`, all its vectors."""
+    """The vector of one input, as numbers or as base64 of float32; or, as `embeddings`, all its vectors. `truncated`
+    where the text is longer than what was read of it."""
 
     object: Literal["embedding"]
     index: int
+    truncated: bool
     embedding: list[float] | str | None = None
     embeddings: list[list[float]] | list[str] | None = None
 
 
 class Usage(BaseModel):
-    """Tokens of texts that were read; pictures count none."""
+    """Tokens of texts that were read, pictures count none; and how many texts are longer than what was read of them."""
 
     prompt_tokens: int
     total_tokens: int
+    truncated: int
 
 
 class EmbeddingList(BaseModel):
@@ -92,6 +98,117 @@ class EmbeddingList(BaseModel):
     model: str
     data: list[Embedding]
     usage: Usage
+
+
+class AudioPart(BaseModel):
+    """A sound as a content part."""
+
+    type: Literal["input_audio"]
+    input_audio: dict[str, Any]
+
+
+class Message(BaseModel):
+    """One turn of a conversation."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | list[TextPart | ImagePart | AudioPart]
+
+
+class StreamOptions(Asked):
+    """What a stream tells besides the answer."""
+
+    include_usage: bool = False
+
+
+class Chat(Asked):
+    """A conversation, of which the last turn is to be answered. Runs are small: they read the last text and the last
+    picture, and by default give the likeliest words."""
+
+    model: NAME
+    messages: list[Message] = Field(
+        description="a list of 1 to 256 messages {role: system, user or assistant, content}; content is a text, or a "
+        "list of parts ({type: text, text} or {type: image_url, image_url: {url}})",
+        min_length=1,
+        max_length=256,
+    )
+    max_tokens: int | None = Field(
+        None, ge=1, description="a whole number from 1; an answer has no more tokens than the model has learnt to write"
+    )
+    max_completion_tokens: int | None = Field(None, ge=1, description="a whole number from 1, in place of max_tokens")
+    temperature: float | None = Field(None, ge=0, le=2, description="a number from 0, the likeliest words, to 2")
+    top_p: float | None = Field(None, gt=0, le=1, description="a number above 0 and up to 1")
+    seed: int | None = Field(
+        None, ge=-(1 << 63), lt=1 << 63, description="a whole number; the same one gives the same words"
+    )
+    stop: Stop | Annotated[list[Stop], Field(max_length=4)] | None = Field(
+        None, description="a text of 1 to 100 characters, or a list of up to 4, before which the answer ends"
+    )
+    n: int | None = Field(None, ge=1, le=1, description="1: one answer per request")
+    stream: bool | None = Field(None, description="true or false")
+    stream_options: StreamOptions | None = Field(None, description="{include_usage: true or false}")
+    user: str = Field("", description="a text; it is not used")
+
+
+class Said(BaseModel):
+    """An answer."""
+
+    role: Literal["assistant"]
+    content: str
+
+
+class Choice(BaseModel):
+    """An answer and why it ended: stop, or length where it was cut."""
+
+    index: int
+    message: Said
+    finish_reason: Literal["stop", "length"]
+
+
+class ChatUsage(Usage):
+    """Tokens of the question, and of the answer."""
+
+    completion_tokens: int
+
+
+class ChatCompletion(BaseModel):
+    """The answer to a conversation."""
+
+    id: str
+    object: Literal["chat.completion"]
+    created: int
+    model: str
+    choices: list[Choice]
+    usage: ChatUsage
+
+
+class Images(Asked):
+    """What to paint."""
+
+    model: NAME
+    prompt: str = Field(description="a text", min_length=1, max_length=32_768)
+    n: int | None = Field(None, ge=1, le=8, description="a whole number from 1 to 8")
+    size: str | None = Field(None, description="auto, or the size that the model paints in", max_length=32)
+    response_format: str | None = Field(None, description="b64_json: this server keeps no pictures", max_length=32)
+    seed: int | None = Field(
+        None, ge=-(1 << 63), lt=1 << 63, description="a whole number; the same one gives the same pictures"
+    )
+    user: str = Field("", description="a text; it is not used")
+
+
+class Painted(BaseModel):
+    """A picture as base64 of a PNG."""
+
+    b64_json: str
+
+
+class ImageList(BaseModel):
+    """Pictures; `truncated` where the prompt is longer than what was read of it."""
+
+    created: int
+    data: list[Painted]
+    size: str
+    output_format: Literal["png"]
+    truncated: bool
 
 
 class Rerank(Asked):
@@ -192,7 +309,7 @@ class PredictionList(BaseModel):
 
 
 class ModelCard(BaseModel):
-    """A served run and what it can do."""
+    """A served run and what it can do; `paints` is the size of its pictures, empty where it paints none."""
 
     id: str
     object: Literal["model"]
@@ -202,6 +319,8 @@ class ModelCard(BaseModel):
     embeds: dict[str, dict[str, Any]]
     ranks: bool
     predicts: dict[str, str]
+    writes: dict[str, str]
+    paints: str
 
 
 class ModelList(BaseModel):

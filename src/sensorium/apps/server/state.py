@@ -5,17 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sensorium.core import SensoriumError, Space
 from sensorium.data.dataset import Dataset
+from sensorium.run.load import paper, source_hash
 from sensorium.run.runs import Model, load
 
 if TYPE_CHECKING:
     from sensorium.apps.index import Collection
 
     from .search import Items
+
+TEXTS = {"text": "caption", "text/answer": "answer"}
+"""Keys of the texts that a run can be asked for -> what each is."""
 
 
 @dataclass
@@ -85,6 +90,35 @@ def spaces_of(model: Model) -> Mapping[str, Space]:
 def predicts_of(model: Model) -> Mapping[str, str]:
     """What a run predicts: key -> kind."""
     found: Mapping[str, str] = getattr(model.method, "predicts", {})
+    return found
+
+
+def writes(model: Model) -> dict[str, str]:
+    """What text a run writes: "text" -> "caption", "text/answer" -> "answer"; nothing where it writes none."""
+    return {key: what for key, what in TEXTS.items() if key in _generates(model) and model.tokenizer is not None}
+
+
+def paints(model: Model) -> bool:
+    """Whether a run paints pictures."""
+    return "image" in _generates(model)
+
+
+def needs_of(model: Model) -> dict[str, str]:
+    """What the paper of a run needs: key -> kind, with " optional" where it may be missing; no further variants."""
+    return dict(_needs(str(model.record["paper"]), str(model.record["source"]), model.path))
+
+
+@cache
+def _needs(stored: str, source: str, folder: Path) -> dict[str, str]:
+    changed = stored.endswith(".py") and not (Path(stored).is_file() and source_hash(stored) == source)
+    needs = paper(str(folder / "paper.py") if changed else stored).NEEDS
+    return {
+        k: " ".join(w for w in need.split() if w != "derivable") for k, need in needs.items() if not k.endswith(".*")
+    }
+
+
+def _generates(model: Model) -> Mapping[str, str]:
+    found: Mapping[str, str] = getattr(model.method, "generates", {})
     return found
 
 

@@ -27,7 +27,7 @@ from .errors import Problem
 from .inputs import Reader, Value
 from .schemas import EmbeddingList, Embeddings, Error, ModelCard, ModelList, Part, Rerank, RerankList
 from .search import plain
-from .state import Served, predicts_of, spaces_of
+from .state import Served, paints, predicts_of, spaces_of, writes
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
     400: {"model": Error, "description": "Not what is expected, or not what the model can do"},
@@ -71,11 +71,13 @@ async def embeddings(request: Request, asked: Annotated[Embeddings, Body()]) -> 
     vectors = [_cut(e.vectors, asked.dimensions) for e in found]
     encode = _base64 if asked.encoding_format == "base64" else _numbers
     if asked.return_multivector:
-        data = [
-            {"object": "embedding", "index": k, "embeddings": [encode(r) for r in v]} for k, v in enumerate(vectors)
-        ]
+        held: list[dict[str, Any]] = [{"embeddings": [encode(r) for r in v]} for v in vectors]
     else:
-        data = [{"object": "embedding", "index": k, "embedding": encode(v[0])} for k, v in enumerate(vectors)]
+        held = [{"embedding": encode(v[0])} for v in vectors]
+    data = [
+        {"object": "embedding", "index": k, **vector, "truncated": e.truncated}
+        for k, (vector, e) in enumerate(zip(held, found, strict=True))
+    ]
     return JSONResponse({"object": "list", "model": asked.model, "data": data, "usage": usage(found)})
 
 
@@ -126,9 +128,9 @@ async def embed(batcher: Batcher, model: str, values: Sequence[Value]) -> list[E
 
 
 def usage(found: Sequence[Embedded]) -> dict[str, int]:
-    """Tokens of texts that were read."""
+    """Tokens of texts that were read, and how many texts are longer."""
     total = sum(e.tokens for e in found)
-    return {"prompt_tokens": total, "total_tokens": total}
+    return {"prompt_tokens": total, "total_tokens": total, "truncated": sum(e.truncated for e in found)}
 
 
 async def _scores(
@@ -190,6 +192,12 @@ def _shown(document: Part) -> Any:
     return {"text": document} if isinstance(document, str) else document.model_dump()
 
 
+def size_of(model: Model) -> str:
+    """The size of the pictures that a run paints, as "64x64"."""
+    _, height, width = model.fields["image"].shape
+    return f"{width}x{height}"
+
+
 def _card(name: str, model: Model) -> dict[str, Any]:
     """What a run is and can do."""
     record = Path(model.path) / "run.json"
@@ -205,4 +213,6 @@ def _card(name: str, model: Model) -> dict[str, Any]:
         "embeds": embeds,
         "ranks": isinstance(model.method, Ranks),
         "predicts": dict(predicts_of(model)),
+        "writes": writes(model),
+        "paints": size_of(model) if paints(model) else "",
     }

@@ -1,4 +1,5 @@
-// A picture may be dropped on a search form; without this, its file field does the same.
+// A picture may be dropped on a form, which is then sent unless it says that it stays; without this, its file field does
+// the same.
 const named = (form, file) => { form.querySelector("[data-named]").textContent = file ? file.name : "A picture: choose one, or drop it here" };
 const form = event => event.target instanceof Element ? event.target.closest("[data-drop]") : null;
 for (const kind of ["dragenter", "dragover", "dragleave", "drop"])
@@ -10,7 +11,7 @@ for (const kind of ["dragenter", "dragover", "dragleave", "drop"])
     if (kind !== "drop" || !event.dataTransfer.files.length) return;
     onto.elements.image.files = event.dataTransfer.files;
     named(onto, event.dataTransfer.files[0]);
-    onto.requestSubmit();
+    if (!("stays" in onto.dataset)) onto.requestSubmit();
   });
 document.addEventListener("change", event => {
   if (event.target.matches("[data-drop] [type=file]")) named(event.target.form, event.target.files[0]);
