@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,15 @@ from sensorium.data.columns import (
     box_column,
     label_column,
     pixel_column,
+    sound_field,
+    sound_rate,
     span_column,
     token_column,
     value_column,
+    wave_column,
 )
 from sensorium.data.dataset import Dataset
+from sensorium.data.media import audio
 from sensorium.data.tokenise import encode, fit_tokenizer
 
 from .conftest import folder, png
@@ -108,3 +113,77 @@ def test_spans_count_tokens_and_what_was_cut_off_is_masked(tmp_path: Path) -> No
     last = int(found.data[0, 1, 1])
     short = span_column(data, "spans", texts, tokenizer, last)
     assert short.mask is not None and short.mask[0].tolist() == [True, False]
+
+
+def sounds(path: Path, rates: list[int], seconds: list[float]) -> Dataset:
+    """Rows of noise; row k has the k-th rate and length, in turn, and every fifth row repeats the first one's sound."""
+    rows, files = [], {}
+    for k in range(25):
+        n = 0 if k % 5 == 0 else k
+        rate, count = rates[n % len(rates)], round(seconds[n % len(seconds)] * rates[n % len(rates)])
+        wave = np.random.default_rng(n).uniform(-0.9, 0.9, count).astype(np.float32)
+        files[f"{n}.wav"] = audio.wav(wave, rate)
+        rows.append({"file_name": f"{n}.wav", "text": f"t{k}"})
+    return Dataset(folder(path, rows, files))
+
+
+def test_waves_are_those_of_the_files_padded_to_the_longest_asked_for(tmp_path: Path) -> None:
+    data = sounds(tmp_path / "d", [8000], [0.1, 0.25, 0.0731])
+    column = wave_column(data, "audio", 8000, 8000)
+    assert len(column) == 25 and column.samples.dtype == torch.int16
+    for pick in ([1, 2], [0, 5, 3], [2]):
+        found = column.rows(torch.tensor(pick))
+        assert found.mask is not None
+        for row, wave, mask in zip(pick, found.data, found.mask, strict=True):
+            own = data.value("audio", row).wave[0]
+            assert int(mask.sum()) == len(own) and mask[: len(own)].all()
+            np.testing.assert_array_equal(wave[: len(own)].numpy(), own)
+            assert not wave[len(own) :].any()
+        assert found.data.shape[1] == max(len(data.value("audio", row).wave[0]) for row in pick)
+    whole = column.to("cpu")
+    assert whole.data.shape == (25, 2000) and torch.equal(whole.data[5], whole.data[10])
+
+
+def test_sounds_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = sounds(tmp_path / "d", [8000], [0.1, 0.2])
+    first = wave_column(data, "audio", 8000, 8000).to("cpu")
+    monkeypatch.setattr(Dataset, "value", lambda *_: pytest.fail("decoded again"))
+    assert torch.equal(wave_column(data, "audio", 8000, 8000).to("cpu").data, first.data)
+    with pytest.raises(pytest.fail.Exception):
+        wave_column(data, "audio", 4000, 8000)
+
+
+def test_other_rates_and_channels_become_one(tmp_path: Path) -> None:
+    """A tone at 44,100 Hz in stereo is the tone at 8,000 Hz."""
+    at = np.arange(22050) / 44100
+    stereo = np.stack([np.sin(2 * np.pi * 440 * at), 0 * at]).astype(np.float32)
+    import io
+
+    import soundfile
+
+    out = io.BytesIO()
+    soundfile.write(out, stereo.T, 44100, format="FLAC")
+    rows = [{"file_name": "a.flac", "text": f"t{k}"} for k in range(20)]
+    data = Dataset(folder(tmp_path / "d", rows, {"a.flac": out.getvalue()}))
+    found = wave_column(data, "audio", 8000, 80_000).rows(torch.tensor([3]))
+    assert found.data.shape == (1, 4000)
+    again = sound_field([data.value("audio", 3)], 8000, 80_000)
+    assert torch.equal(again.data, found.data) and again.mask is not None and again.mask.all()
+    wanted = 0.5 * np.sin(2 * np.pi * 440 * np.arange(4000) / 8000)
+    np.testing.assert_allclose(found.data[0, 100:-100].numpy(), wanted[100:-100], atol=2e-3)
+
+
+def test_long_sounds_are_cut_and_counted(tmp_path: Path) -> None:
+    data = sounds(tmp_path / "d", [8000], [0.1, 0.2, 0.1, 0.1, 0.2])
+    with pytest.warns(UserWarning, match=r"10 of 25 sounds are longer than 0.15 s and are cut there"):
+        found = wave_column(data, "audio", 8000, 1200).to("cpu")
+    assert found.mask is not None and found.mask.sum(1).max() == 1200 and found.mask.sum(1).min() == 800
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        wave_column(data, "audio", 8000, 1600)
+
+
+def test_the_rate_is_the_commonest_of_the_rows_but_never_above_16_khz(tmp_path: Path) -> None:
+    data = sounds(tmp_path / "a", [8000, 8000, 44100], [0.1])
+    assert sound_rate(data, "audio", np.arange(25)) == 8000
+    assert sound_rate(data, "audio", np.array([2, 8, 1])) == 16_000

@@ -137,7 +137,7 @@ class Toys:
 def toys(monkeypatch: pytest.MonkeyPatch) -> Mapping[str, str]:
     """Towers by role, after the toy bases took the place of the laboratory's."""
     there = ModuleType("toy_bases")
-    there.open_bases = lambda names, fields: Toys()  # type: ignore[attr-defined]
+    there.open_bases = lambda names, fields, bases: Toys()  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "toy_bases", there)
     monkeypatch.setattr(module, "BASES", "toy_bases:open_bases")
     return {"image": "colours", "text": "letters"}

@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 import torch
 
-from sensorium.blocks.decode import Decoder, Generates, Prompt
+from sensorium.blocks.decode import Canvas, Decoder, Generates, Prompt
+from sensorium.blocks.decode.diffuse import FLOW
 from sensorium.core import Batch, Field, Ids, Method, Predicts, Rng, SensoriumError, Terms
 from sensorium.data.dataset import Dataset
 from sensorium.run.evaluate import Scored
 from sensorium.run.plan import Job, Plan, plan
 from sensorium.run.runs import execute
-from sensorium.run.tasks import Question, scored, tasks_of, trivial
+from sensorium.run.tasks import GLANCE, MOST_PAINTED, Question, few, glance, likeness, scored, tasks_of, trivial
 
 from ..papers.conftest import COLOURS, SCRATCH, squares
 
@@ -187,6 +188,64 @@ def test_a_caption_is_scored_against_the_texts_of_its_picture(planned: Plan, dat
     assert method.seen == {"image"}
 
 
+class Paints(Method):
+    """Paints the true picture of each row, or that of another; notes the keys that it is shown."""
+
+    generates: Mapping[str, str] = {"image": "image"}
+
+    def __init__(self, p: Plan, off: int) -> None:
+        super().__init__()
+        true = p.rows.columns["image"].rows(torch.from_numpy(np.roll(p.split.test, off)))
+        assert isinstance(true, Field)
+        self.true, self.seen = true, set[str]()
+
+    def losses(self, batch: Batch, rng: Rng) -> Terms:
+        return {}
+
+    def prompt(self, batch: Batch, to: str) -> Canvas:
+        self.seen |= set(batch)
+        return Canvas(lambda x, t: x, tuple(self.true.data.shape), FLOW, lambda x: self.true)
+
+
+def test_the_right_pictures_are_told_from_others(planned: Plan, data: Dataset) -> None:
+    right, other = Paints(planned, 0), Paints(planned, 1)
+    assert tasks_of(right, ["image", "text"]) == ["generate"] and tasks_of(right, ["image"]) == []
+    found = scored("generate", ask(planned, data, right))
+    assert found.scores["r-precision"] == 1.0 and found.scores["distance"] == 0.0
+    assert found.scores["frechet"] == pytest.approx(0, abs=1e-9)
+    assert found.items["r-precision"].tolist() == [1.0] * len(planned.split.test)
+    assert right.seen == {"text"}  # never the picture
+    wrong = scored("generate", ask(planned, data, other)).scores
+    assert wrong["r-precision"] < 0.3 and wrong["distance"] > 0.1 and wrong["frechet"] == pytest.approx(0, abs=1e-9)
+
+
+def test_likeness_by_hand() -> None:
+    """Two plain pictures answered with two others: the first nearer to its own, the second to the first's."""
+    true, made = (np.stack([np.full((3, 8, 8), v, np.uint8) for v in pair]) for pair in ((0, 255), (51, 102)))
+    found = likeness(made, true, np.eye(2, dtype=bool))
+    assert found.items["r-precision"].tolist() == [1.0, 0.0] and found.scores["r-precision"] == 0.5
+    numbers = 3 * GLANCE**2
+    assert found.scores["distance"] == pytest.approx((0.2 + 0.6) / 2 * numbers**0.5)
+    # One direction: means 0.3 and 0.5, deviations 0.2 / sqrt 2 and 1 / sqrt 2 of each number.
+    assert found.scores["frechet"] == pytest.approx(numbers * (0.2**2 + (0.8 / 2**0.5) ** 2))
+    assert likeness(made, true, np.ones((2, 2), bool)).scores["r-precision"] == 1.0
+
+
+def test_a_glance_sees_means_of_fields() -> None:
+    image = np.zeros((1, 3, 8, 8), np.uint8)
+    image[0, 0, :2, :2], image[0, 2, 6:, 7] = 255, 255
+    seen = glance(image).reshape(3, GLANCE, GLANCE)
+    assert seen[0, 0, 0] == 1 and seen[2, 3, 3] == 0.5 and seen.sum() == 1.5
+
+
+def test_few_rows_are_spread_over_all(planned: Plan, data: Dataset) -> None:
+    asked = Question(planned, data, np.arange(1000), torch.device("cpu"))
+    some = few(asked, MOST_PAINTED).index
+    assert len(set(some.tolist())) == MOST_PAINTED and some[0] == 0 and some[-1] == 999
+    assert np.diff(some).max() <= 1000 // MOST_PAINTED + 2
+    assert few(asked, 1000) is asked
+
+
 def test_a_run_carries_out_its_tasks_and_measures(home: Path, data: Dataset, tmp_path: Path) -> None:
     source = home / "knows.py"
     body = PAPER.replace(
@@ -199,8 +258,9 @@ def test_a_run_carries_out_its_tasks_and_measures(home: Path, data: Dataset, tmp
     source.write_text(body)
     job = Job(str(source), "", SCRATCH, 1e-3, 16, 0, batch=8, roles=dict(data.roles), task="classify")
     outcome = execute(replace(job, measures=(f"{__name__}:counted",)), data, tmp_path / "run")
-    assert set(outcome.validation) == {"recall@1", "accuracy"} and 0 < outcome.test["recall@1"] < 1
-    assert outcome.test["rows"] == len(plan(job, data).split.test)
+    assert set(outcome.validation) == {"recall@1", "accuracy", "rows"} and 0 < outcome.test["recall@1"] < 1
+    parts = plan(job, data).split
+    assert (outcome.validation["rows"], outcome.test["rows"]) == (len(parts.validation), len(parts.test))
     assert outcome.curve["values"] == outcome.curve["accuracy"] and len(outcome.curve["samples"]) == 2
     assert json.loads((tmp_path / "run" / "run.json").read_text())["job"]["measures"] == [f"{__name__}:counted"]
 
@@ -216,6 +276,8 @@ def test_who_never_looks_scores_what_can_be_counted(planned: Plan, data: Dataset
     assert yes <= blind["exact"] <= yes + 0.3 and 0 <= blind["accuracy"] < 0.4 and blind["cider"] >= 0
     mean = trivial("mean box", data, train, test)["recall@1"]
     assert mean == 0.0  # between two places there is none
+    blur = trivial("mean image", data, train, test)
+    assert blur["r-precision"] <= 0.3 and blur["frechet"] > 0.1 and blur["distance"] > 0.1
     assert 0 < trivial("random order", data, train, test)["r@1"] < 0.5
     with pytest.raises(SensoriumError, match="trivial predictor 'mean bax'; did you mean 'mean box'"):
         trivial("mean bax", data, train, test)

@@ -33,7 +33,10 @@ KINDS = (
 
 @dataclass(frozen=True)
 class FieldInfo:
-    """What a key of the data is, fitted on train rows only and saved with the run."""
+    """What a key of the data is, fitted on train rows only and saved with the run.
+
+    `length`: the most tokens of a text or samples of a sound, which are cut there; `rate`: samples per second.
+    """
 
     kind: str
     shape: tuple[int, ...] = ()
@@ -41,6 +44,7 @@ class FieldInfo:
     length: int = 0
     classes: tuple[str, ...] = ()
     languages: tuple[str, ...] = ()
+    rate: int = 0
 
 
 Fields = Mapping[str, FieldInfo]
@@ -246,12 +250,22 @@ class Bases(Protocol):
         """A tower for a key of the data: `read` "pooled" gives [B 1 D], "tokens" [B T D]."""
         ...
 
+    def get(self, name: str) -> Method:
+        """A shared start that the paper's `BASES` names: frozen, always in eval mode, never saved with the run."""
+        ...
+
+    def copy(self, name: str) -> Method:
+        """A copy of such a start to train on, saved with the run."""
+        ...
+
 
 @runtime_checkable
 class Paper(Protocol):
     """Satisfied by a module.
 
-    Optional beside these: `stream(config, rows, fields)` and `stages(config, method, rows, trial)`.
+    Optional beside these: `stream(config, rows, fields)`, `stages(config, method, rows, trial)` and a literal
+    `BASES`: the shared starts that `build` takes, each with "ids" where its tokeniser makes the ids of the data's
+    texts, "optional" where only some settings take it, or "".
     """
 
     @property

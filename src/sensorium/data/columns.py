@@ -1,8 +1,10 @@
-"""Columns: pictures and ids stay on disk and a batch reads its rows; labels, values, boxes and spans are held."""
+"""Columns: pictures, sounds and ids stay on disk and a batch reads its rows; labels, values, boxes, spans are held."""
 
 from __future__ import annotations
 
 import json
+import warnings
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -17,6 +19,7 @@ from sensorium.core import Field, Ids, Value
 
 from .cache import home, mapped, store_mapped
 from .dataset import Dataset
+from .media import audio
 from .spans import token_spans
 from .store import Strings
 from .tokenise import PAD, encode
@@ -25,6 +28,12 @@ IN_MEMORY = 1 << 13
 """Texts up to which their ids are simply held."""
 AT_ONCE = 1 << 12
 """Texts encoded at a time: the tokeniser's own records are a hundred times the size of the ids."""
+
+
+HIGHEST_RATE = 16_000
+"""Samples per second above which sounds are resampled: speech has little beyond 8 kHz."""
+LONGEST_SOUND = 20.0
+"""Seconds after which a sound is cut."""
 
 
 class Column(Protocol):
@@ -81,9 +90,85 @@ class Encoded:
         return self.rows(torch.arange(len(self))).to(*args, **kwargs)
 
 
+@dataclass(frozen=True, eq=False)
+class Waves:
+    """Distinct sounds one after the other, int16 [S], memory-mapped; `start` and `count` [U] say where each lies and
+    how many samples it has, `which` [N] which of them a row has."""
+
+    samples: Tensor
+    start: Tensor
+    count: Tensor
+    which: Tensor
+
+    def __len__(self) -> int:
+        return len(self.which)
+
+    def rows(self, index: Tensor) -> Field:
+        """Field [I n] float32 about -1 to 1 and its mask; n is the longest of these rows."""
+        start, count = (of[self.which[index]] for of in (self.start, self.count))
+        mask = torch.arange(int(count.max()) if len(count) else 0) < count[:, None]
+        out = torch.zeros(mask.shape)
+        for row, (first, n) in enumerate(zip(start.tolist(), count.tolist(), strict=True)):
+            out[row, :n] = self.samples[first : first + n] / 32768
+        return Field(out, mask)
+
+    def to(self, *args: Any, **kwargs: Any) -> Field:
+        """Every row, through `Tensor.to`."""
+        return self.rows(torch.arange(len(self))).to(*args, **kwargs)
+
+
 def pixel_column(data: Dataset, key: str, size: int) -> Gathered:
     """Pictures u8 [N 3 size size]."""
     return Gathered(torch.from_numpy(data.pixels(key, size)), torch.from_numpy(data.distinct(key)[1]))
+
+
+def sound_rate(data: Dataset, key: str, rows: np.ndarray) -> int:
+    """Samples per second in which some rows are heard: the rate that most of them have, at most `HIGHEST_RATE`."""
+    about = data.abouts(key)
+    rates = Counter(audio.described(about[int(i)])[1] for i in rows)
+    return min(HIGHEST_RATE, max(rates, key=lambda rate: (rates[rate], rate)))
+
+
+def wave_column(data: Dataset, key: str, rate: int, length: int) -> Waves:
+    """Sounds of N rows at `rate` Hz, mono; decoded once, then memory-mapped. Those of more than `length` samples are
+    cut there, with a warning that counts them."""
+    rows, which = data.distinct(key)
+    seconds = np.array([audio.described(data.about(key, int(row)))[0] for row in rows])
+    if cut := int((seconds[which] * rate > length).sum()):
+        warnings.warn(
+            f"{cut} of {len(which)} sounds are longer than {length / rate:g} s and are cut there", stacklevel=2
+        )
+    content = data.content(key)[rows].tobytes() + f"{rate}/{length}/{data.limits}".encode()
+    path = home() / "decoded" / f"{xxhash.xxh3_128_hexdigest(content)}-{rate}.wave.npy"
+    room = np.minimum(length, np.ceil((seconds + 0.05) * rate).astype(np.int64) + 1)  # seconds are said to a tenth
+    start = 4 * len(room) + np.cumsum(room) - room  # before the samples: how many each sound has, as int64
+    shape = (4 * len(room) + int(room.sum()),)
+
+    def fill(out: np.ndarray) -> None:
+        count = out[: 4 * len(room)].view(np.int64)
+        for k, row in enumerate(rows.tolist()):
+            wave = _heard(data.value(key, row), rate)[: room[k]]
+            out[start[k] : start[k] + len(wave)] = wave
+            count[k] = len(wave)
+
+    found = mapped(path, shape, np.int16)
+    found = found if found is not None else store_mapped(path, shape, np.int16, fill)
+    count = torch.from_numpy(found[: 4 * len(room)].view(np.int64).copy())
+    return Waves(torch.from_numpy(found), torch.from_numpy(start), count, torch.from_numpy(which))
+
+
+def _heard(sound: audio.Audio, rate: int) -> np.ndarray:
+    """int16 [n]: a sound at `rate` Hz in one channel."""
+    return audio.sixteen(audio.resample(audio.Audio(audio.mono(sound)[None], sound.rate), rate).wave[0])
+
+
+def sound_field(sounds: Sequence[audio.Audio], rate: int, length: int) -> Field:
+    """Decoded sounds -> Field [N n] at `rate` Hz, mono, cut after `length` samples, as in `wave_column`."""
+    waves = [_heard(sound, rate)[:length] for sound in sounds]
+    out = np.zeros((len(waves), max(map(len, waves), default=0)), np.float32)
+    for row, wave in enumerate(waves):
+        out[row, : len(wave)] = wave / 32768
+    return Field(torch.from_numpy(out), _counted(waves, out.shape[1]))
 
 
 def token_column(tokenizer: Tokenizer, texts: Sequence[str], length: int) -> Ids | Encoded:

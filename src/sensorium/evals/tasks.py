@@ -76,6 +76,26 @@ TASKS: dict[str, Task] = {
         ceiling=0.95,
         about="name the label of an image",
     ),
+    "label-sequence": Task(
+        name="label-sequence",
+        needs=("audio", "text"),
+        capability="predict",
+        primary="cer",
+        higher=False,
+        trivial="blind majority",
+        ceiling=0.02,
+        about="write down what is said; character errors per character of the text",
+    ),
+    "generate": Task(
+        name="generate",
+        needs=("image", "text"),
+        capability="generate",
+        primary="r-precision",
+        higher=True,
+        trivial="mean image",
+        ceiling=0.95,
+        about="paint the picture of a text; share of pictures that look most like their own among 100, at a glance",
+    ),
 }
 
 

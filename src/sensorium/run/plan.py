@@ -18,14 +18,18 @@ from tokenizers import Tokenizer
 from sensorium.blocks.towers.frozen import Frozen, frozen_towers, role_of
 from sensorium.core import Budget, Field, FieldInfo, Fields, Ids, Method, Paper, SensoriumError, Tokens, Trial
 from sensorium.data.cache import home, write_atomic
+from sensorium.data.characters import fit_characters, length_of
 from sensorium.data.columns import (
+    LONGEST_SOUND,
     Column,
     box_column,
     label_column,
     pixel_column,
+    sound_rate,
     span_column,
     token_column,
     value_column,
+    wave_column,
 )
 from sensorium.data.dataset import Dataset
 from sensorium.data.derive import negatives, sheared
@@ -42,11 +46,17 @@ from .fit import Stage
 from .load import attribute, config, label, paper
 
 SCRATCH_SIZE, SCRATCH_LENGTH = 64, 64
+LONGEST_TEXT = 256
+"""Tokens after which a text is cut that is read as ids, if the data's are as long."""
+LOOKED = 500
+"""Texts per key whose length is looked at."""
 MOST_TEXTS = 100_000
 """Texts per key that a tokeniser is fitted on; more change its merges hardly at all."""
 EMPTY = np.uint64(xxhash.xxh3_64_intdigest(b""))
 """Content of a text that is missing."""
 BASES = "sensorium.lab.bases:open_bases"
+HASHES = "sensorium.lab.bases:hashes"
+WORDS = "sensorium.lab.bases:tokeniser"
 
 
 @dataclass(frozen=True)
@@ -69,6 +79,8 @@ class Job:
     start: str = ""
     measures: Sequence[str] = ()
     """Further scores of a finished run: "module:function", Question -> Scored."""
+    bases: Mapping[str, str] = field(default_factory=dict)
+    """Hashes of the shared starts that a finished run began from; those of today where there are none."""
 
     @property
     def trial(self) -> Trial:
@@ -119,24 +131,34 @@ def keys_for(needs: Mapping[str, str], kinds: Mapping[str, str]) -> list[str]:
 
 
 def fit_fields(
-    data: Dataset, train: NDArray[np.int64], towers: Mapping[str, str], needs: Mapping[str, str] | None = None
+    data: Dataset,
+    train: NDArray[np.int64],
+    towers: Mapping[str, str],
+    needs: Mapping[str, str] | None = None,
+    units: str = "",
+    given: Tokenizer | None = None,
 ) -> tuple[dict[str, FieldInfo], Tokenizer | None]:
     """What each key is, fitted on train rows only, and a tokeniser where the text tower starts from scratch or `needs`
-    ask for ids."""
+    ask for ids: of `units` "characters", or else of pieces of words. A shared start's is `given`."""
     texts = [k for k in data.kinds if data.kinds[k] == "text"]
-    tokenizer = None
+    tokenizer = given
     ids = any(need.startswith("ids") for need in (needs or {}).values())
-    if texts and (ids or towers.get("text", "scratch") == "scratch"):
-        tokenizer = train_tokenizer(data, texts, train)
+    if texts and given is None and (ids or towers.get("text", "scratch") == "scratch"):
+        tokenizer = train_tokenizer(data, texts, train, units)
+        if ids:
+            lengthen(tokenizer, data, texts, train)
     found: dict[str, FieldInfo] = {}
     for key, kind in data.kinds.items():
         if kind == "image":
             found[key] = FieldInfo("image", shape=(3, scratch_size(data, key), scratch_size(data, key)))
         elif kind == "text":
             vocab = tokenizer.get_vocab_size() if tokenizer else 0
-            found[key] = FieldInfo("text", vocab=vocab, length=SCRATCH_LENGTH)
+            found[key] = FieldInfo("text", vocab=vocab, length=length_of(tokenizer, SCRATCH_LENGTH))
         elif kind == "label":
             found[key] = FieldInfo("label", classes=tuple(sorted(set(_at(data.texts(key), train)) - {""})))
+        elif kind == "audio":
+            rate = sound_rate(data, key, train)
+            found[key] = FieldInfo("audio", length=round(LONGEST_SOUND * rate), rate=rate)
         elif kind in ("value", "boxes", "spans"):
             found[key] = FieldInfo(kind)
     return found, tokenizer
@@ -147,9 +169,9 @@ def scratch_size(data: Dataset, key: str) -> int:
     return min(SCRATCH_SIZE, max(8, -(-data.largest(key) // 8) * 8)) if data.largest(key) else SCRATCH_SIZE
 
 
-def train_tokenizer(data: Dataset, keys: Sequence[str], train: NDArray[np.int64]) -> Tokenizer:
+def train_tokenizer(data: Dataset, keys: Sequence[str], train: NDArray[np.int64], units: str = "") -> Tokenizer:
     """The data set's tokeniser, fitted on the train rows of its text keys once and kept."""
-    digest = xxhash.xxh3_128(f"{TOKENISER}/{version('tokenizers')}".encode())
+    digest = xxhash.xxh3_128(f"{TOKENISER}/{version('tokenizers')}{units}".encode())
     for key in keys:
         digest.update(key.encode() + b"\0" + data.content(key)[train].tobytes())
     path = home() / "decoded" / f"{digest.hexdigest()}.tokenizer.json"
@@ -158,9 +180,18 @@ def train_tokenizer(data: Dataset, keys: Sequence[str], train: NDArray[np.int64]
             return Tokenizer.from_file(str(path))
     there = {key: _spread(train[data.content(key)[train] != EMPTY], MOST_TEXTS) for key in keys}
     texts = (data.texts(key)[int(i)] for key in keys for i in there[key])
-    tokenizer = fit_tokenizer(texts, sum(map(len, there.values())))
+    count = sum(map(len, there.values()))
+    tokenizer = fit_characters(texts) if units == "characters" else fit_tokenizer(texts, count)
     write_atomic(path, tokenizer.to_str().encode())
     return tokenizer
+
+
+def lengthen(tokenizer: Tokenizer, data: Dataset, keys: Sequence[str], train: NDArray[np.int64]) -> None:
+    """Let a tokeniser keep whole what some hundred texts of train show to be longer than `SCRATCH_LENGTH`."""
+    texts = [data.texts(key)[int(i)] for key in keys for i in _spread(train, LOOKED)]
+    longest = 1 + max(len(found.ids) for found in tokenizer.encode_batch(texts, add_special_tokens=False))
+    if tokenizer.truncation is None and longest > SCRATCH_LENGTH:
+        tokenizer.enable_truncation(min(longest, LONGEST_TEXT) - 1)
 
 
 def _spread(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
@@ -179,7 +210,7 @@ def text_column(
     if tower is None:
         if tokenizer is None:
             raise SensoriumError("this run has no tokeniser and no text tower, so it cannot read text")
-        return token_column(tokenizer, texts, SCRATCH_LENGTH)
+        return token_column(tokenizer, texts, length_of(tokenizer, SCRATCH_LENGTH))
     assert tower.tokenise is not None
     tokenise = tower.tokenise
     keys = np.array([xxhash.xxh3_64_intdigest(t.encode()) for t in texts], dtype=np.uint64)
@@ -225,6 +256,8 @@ def columns(
             found[key] = image_column(data, key, towers.get(role), say)
         elif data.kinds[key] == "text":
             found[key] = text_column(data.texts(key), towers.get(role), tokenizer, say)
+        elif data.kinds[key] == "audio":
+            found[key] = wave_column(data, key, fields[key].rate, fields[key].length)
         elif data.kinds[key] == "label":
             found[key] = label_column(data.texts(key), fields[key].classes)
         elif data.kinds[key] == "value":
@@ -234,14 +267,25 @@ def columns(
         elif data.kinds[key] == "spans":
             if tokenizer is None:
                 raise SensoriumError(f"{key!r} counts tokens of the text; expected a text tower from scratch")
-            found[key] = span_column(data, key, data.texts("text"), tokenizer, SCRATCH_LENGTH)
+            found[key] = span_column(data, key, data.texts("text"), tokenizer, fields["text"].length)
     return found
 
 
 def build(module: Paper, job: Job, fields: Fields) -> Method:
     """The paper's method, its initial weights drawn from the job's seed."""
+    bases = attribute(BASES)(job.towers, fields, begun_from(module, job))
     torch.manual_seed(job.trial.rng.number("weights"))
-    return module.build(config(module, job.config), fields, attribute(BASES)(job.towers, fields))
+    return module.build(config(module, job.config), fields, bases)
+
+
+def wanted(module: Paper) -> Mapping[str, str]:
+    """The paper's `BASES`."""
+    return getattr(module, "BASES", {})
+
+
+def begun_from(module: Paper, job: Job) -> Mapping[str, str]:
+    """Hashes of the shared starts that a job begins from."""
+    return job.bases or attribute(HASHES)(wanted(module), job.towers)
 
 
 def plan(job: Job, data: Dataset, say: Progress | None = None) -> Plan:
@@ -250,7 +294,8 @@ def plan(job: Job, data: Dataset, say: Progress | None = None) -> Plan:
     if why := unmet(module.NEEDS, data.kinds):
         raise SensoriumError(f"{job.paper} {data.lacks(why)}")
     parts = split(data, job.split_seed, job.split)
-    fields, tokenizer = fit_fields(data, parts.train, job.towers, module.NEEDS)
+    given = attribute(WORDS)(wanted(module), job.towers)
+    fields, tokenizer = fit_fields(data, parts.train, job.towers, module.NEEDS, getattr(module, "UNITS", ""), given)
     try:
         method = build(module, job, fields)
     except SensoriumError as problem:
@@ -306,7 +351,7 @@ def _together(parts: Sequence[Tokens]) -> Tokens:
 
 
 def described(job: Job) -> dict[str, Any]:
-    """A job as JSON-ready data; measures only where there are some."""
+    """A job as JSON-ready data; measures and bases only where there are some."""
     plain = {k: (dict(v) if isinstance(v, Mapping) else v) for k, v in vars(job).items()}
-    plain["measures"] = list(job.measures)
-    return {k: v for k, v in plain.items() if k != "measures" or v}
+    plain |= {"measures": list(job.measures), "bases": dict(begun_from(paper(job.paper), job))}
+    return {k: v for k, v in plain.items() if k not in ("measures", "bases") or v}

@@ -23,7 +23,7 @@ from sensorium.blocks.similarity import pool, unit
 from sensorium.blocks.towers.frozen import Frozen, frozen_towers, role_of
 from sensorium.core import Field, FieldInfo, Fields, Method, SensoriumError, Tokens
 from sensorium.data.cache import replacing, write_atomic
-from sensorium.data.columns import Column
+from sensorium.data.columns import Column, sound_field, wave_column
 from sensorium.data.dataset import Dataset
 from sensorium.data.media.image import fit as fitted
 from sensorium.data.split import look_alikes
@@ -162,8 +162,11 @@ def execute(
         if test:
             fresh = fresh_rows(p, data) if task == "retrieval" else None
             tested = tested.joined(scored(task, _question(p, data, p.split.test, device, task, fresh)))
-    for name in job.measures if test else ():
-        tested = tested.joined(attribute(name)(Question(p, data, p.split.test, device)))
+    for name in job.measures:
+        measure = attribute(name)
+        final = final.joined(measure(Question(p, data, p.split.validation, device)))
+        if test:
+            tested = tested.joined(measure(Question(p, data, p.split.test, device)))
     past.cost["total_cpu_s"] = earlier + meter.seconds
     outcome = Outcome(final.scores, tested.scores, past.curve, past.cost)
     if folder is not None:
@@ -351,7 +354,7 @@ class Model:
             )
 
     def read(self, key: str, values: Sequence[Any]) -> dict[str, Column]:
-        """Texts or PIL pictures -> a batch of one key."""
+        """Texts, PIL pictures or Audios -> a batch of one key."""
         role = role_of(key)
         self.needs(role)
         tower = frozen_towers(self.method).get(role)
@@ -359,6 +362,8 @@ class Model:
             if tower is not None and tower.tokenise is not None:
                 return {key: tower.tokenise([str(v) for v in values])}
             return {key: text_column([str(v) for v in values], None, self.tokenizer)}
+        if role == "audio":
+            return {key: sound_field(values, self.fields[key].rate, self.fields[key].length)}
         size = tower.size if tower is not None else self.fields[key].shape[-1]
         return {key: Field(torch.from_numpy(np.stack([fitted(v, size) for v in values])))}
 
@@ -371,6 +376,8 @@ class Model:
         tower = frozen_towers(self.method).get(role)
         if role == "image":
             return {key: image_column(data, key, tower, say)}
+        if role == "audio":
+            return {key: wave_column(data, key, self.fields[key].rate, self.fields[key].length)}
         return {key: text_column(data.texts(key), tower, self.tokenizer, say)}
 
     @torch.no_grad()

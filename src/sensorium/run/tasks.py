@@ -7,18 +7,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn import functional as F
 
-from sensorium.blocks.decode import Generates, Prompt, decode
-from sensorium.core import Batch, Field, Ids, Method, Predicts, Ranks, SensoriumError, nearest
-from sensorium.data.columns import box_column
+from sensorium.blocks.decode import Canvas, Generates, Prompt, decode, paint
+from sensorium.blocks.mixed import Mosaic, laid
+from sensorium.core import Batch, Field, Ids, Method, Predicts, Ranks, Rng, SensoriumError, nearest
+from sensorium.data.columns import box_column, pixel_column
 from sensorium.data.dataset import Dataset
 from sensorium.data.rows import Rows
 from sensorium.evals.metrics.boxes import grounding_recall
+from sensorium.evals.metrics.distribution import frechet
+from sensorium.evals.metrics.edit import cer, distances, nfc
 from sensorium.evals.metrics.qa import squad_exact
 from sensorium.evals.metrics.text import bleu, cider_d
 from sensorium.evals.ranking import chance
@@ -26,12 +30,18 @@ from sensorium.evals.retrieval import relevance
 from sensorium.evals.tasks import TASKS
 
 from .evaluate import Scored, Sought, retrieval
-from .plan import Plan
+from .plan import Plan, scratch_size
 
 AT_ONCE = 128
 """Rows that are predicted or decoded together."""
 LONGEST_ANSWER, LONGEST_CAPTION = 16, 48
 """Tokens after which decoding stops."""
+MOST_PAINTED, STROKES = 100, 12
+"""Pictures that are painted for a score, and the steps of each: painting costs as much as training."""
+MOST_MEANT = 2_000
+"""Train pictures of which the mean is taken."""
+GLANCE = 4
+"""Rows and columns of means to which pictures are reduced where they are compared."""
 Index = NDArray[np.int64]
 
 
@@ -73,12 +83,15 @@ def tasks_of(method: Method, keys: Sequence[str]) -> list[str]:
 def _able(method: Method, task: str) -> bool:
     predicts = method.predicts if isinstance(method, Predicts) else {}
     generates = method.generates if isinstance(method, Generates) else {}
+    ranked = getattr(method, "spaces", {"image", "text"})
     return {
-        "retrieval": isinstance(method, Ranks),
+        "retrieval": isinstance(method, Ranks) and {"image", "text"} <= set(ranked),
         "ground": "boxes" in predicts,
         "classify": "label" in predicts,
+        "label-sequence": predicts.get("text") == "ids",
         "answer": "text/answer" in generates,
         "caption": "text" in generates,
+        "generate": "image" in generates,
     }[task]
 
 
@@ -121,6 +134,19 @@ def _classify(asked: Question) -> Scored:
     return Scored({"accuracy": float(hit.mean())}, {"accuracy": hit})
 
 
+def _label_sequence(asked: Question) -> Scored:
+    """Character error rate of what is heard; per row, its errors per character."""
+    method, tokenizer, truth = asked.plan.method, asked.plan.tokenizer, asked.texts("text")
+    assert isinstance(method, Predicts) and tokenizer is not None
+    said: list[str] = []
+    for batch in asked.batches("audio"):
+        found = method.predict(batch, "text").to("cpu")
+        assert found.mask is not None
+        said += tokenizer.decode_batch([ids[mask].tolist() for ids, mask in zip(found.data, found.mask, strict=True)])
+    each = distances(said, truth) / np.array([max(1, len(nfc(t))) for t in truth])
+    return Scored({"cer": cer(said, truth)}, {"cer": each})
+
+
 def _answer(asked: Question) -> Scored:
     said = generated(asked, "text/answer", LONGEST_ANSWER, "image", "text/question")
     there = np.array([bool(t) for t in asked.texts("text/answer")])
@@ -133,6 +159,66 @@ def _caption(asked: Question) -> Scored:
     references = _references(asked)
     each = cider_d(said, references)
     return Scored({"cider": float(each.mean()), "bleu": bleu(said, references)}, {"cider": each})
+
+
+def _generate(asked: Question) -> Scored:
+    part = few(asked, MOST_PAINTED)
+    made, right = painted(part), relevance(part.texts("text"), part.data.content("image")[part.index])
+    found = likeness(made, pictures(part, made.shape[-1]), right.numpy())
+    hit = np.full(len(asked.index), np.nan)
+    hit[np.isin(asked.index, part.index)] = found.items["r-precision"]
+    return Scored(found.scores, {"r-precision": hit})
+
+
+def likeness(made: NDArray[np.uint8], true: NDArray[np.uint8], relevant: NDArray[np.bool_]) -> Scored:
+    """Pictures u8 [N 3 H W] and what they should be, [N N] bool which of these is right for each -> "r-precision", the
+    share whose nearest is right; "frechet" between both sets and "distance" to the own one, lower better. N ≥ 2.
+
+    Compared are means of colour in GLANCE x GLANCE fields, in units of the range of a pixel: no network is asked, so
+    values of different data sets mean different things. R-precision as in AttnGAN (Xu et al. 2018, arXiv 1711.10485),
+    with pictures in the place of texts.
+    """
+    a, b = glance(made), glance(true)
+    far = np.linalg.norm(a[:, None] - b[None], axis=2)
+    hit = relevant[np.arange(len(a)), far.argmin(1)].astype(np.float64)
+    scores = {"r-precision": float(hit.mean()), "frechet": frechet(a, b), "distance": float(far.diagonal().mean())}
+    return Scored(scores, {"r-precision": hit})
+
+
+def glance(images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """u8 [N 3 H W] -> [N 3 GLANCE^2] in [0, 1]."""
+    small = F.adaptive_avg_pool2d(torch.from_numpy(images).double() / 255, GLANCE)
+    return np.asarray(small.flatten(1).numpy(), dtype=np.float64)
+
+
+def few(asked: Question, most: int) -> Question:
+    """The question of at most so many of its rows, evenly spaced."""
+    return replace(asked, index=_evenly(asked.index, most)) if len(asked.index) > most else asked
+
+
+def _evenly(index: Index, most: int) -> Index:
+    return index[np.linspace(0, len(index) - 1, most).astype(np.int64)] if len(index) > most else index
+
+
+def pictures(asked: Question, size: int = 0) -> NDArray[np.uint8]:
+    """The pictures of the rows, u8 [N 3 S S], as a method from scratch sees them or of another `size`."""
+    column = pixel_column(asked.data, "image", size or scratch_size(asked.data, "image"))
+    return np.asarray(column.rows(torch.from_numpy(asked.index)).data.numpy(), dtype=np.uint8)
+
+
+def painted(asked: Question) -> NDArray[np.uint8]:
+    """What a method paints from the text of each row alone, u8 [N 3 H W]; the run's seed decides what is drawn."""
+    method, rng, made = asked.plan.method, Rng(asked.plan.job.seed), []
+    assert isinstance(method, Generates)
+    for n, batch in enumerate(asked.batches("text")):
+        where = method.prompt(batch, "image")
+        if isinstance(where, Mosaic):
+            made.append(laid(where, rng.at(n)).data.cpu())
+        elif isinstance(where, Canvas):
+            made.append(paint(where, STROKES, rng.at(n)).data.cpu())
+        else:
+            raise SensoriumError(f"{asked.plan.job.paper} prompts for no picture; expected a Canvas or a Mosaic")
+    return np.asarray(torch.cat(made).numpy(), dtype=np.uint8)
 
 
 def _references(asked: Question) -> list[list[str]]:
@@ -172,6 +258,8 @@ _SCORERS: Mapping[str, Callable[[Question], Scored]] = {
     "answer": _answer,
     "caption": _caption,
     "classify": _classify,
+    "label-sequence": _label_sequence,
+    "generate": _generate,
 }
 
 
@@ -201,6 +289,9 @@ def _blind_majority(data: Dataset, train: Index, test: Index) -> dict[str, float
     if "text" in data.kinds and "image" in data.kinds:
         said = Counter(of("text", train)).most_common(1)[0][0]
         found["cider"] = float(cider_d([said] * len(test), [[t] for t in of("text", test)]).mean())
+    if "text" in data.kinds and "audio" in data.kinds:
+        said = Counter(of("text", train)).most_common(1)[0][0]
+        found["cer"] = cer([said] * len(test), of("text", test))
     if "label" in data.kinds:
         said = Counter(of("label", train)).most_common(1)[0][0]
         found["accuracy"] = float(np.mean([label == said for label in of("label", test)]))
@@ -217,10 +308,20 @@ def _majority_answers(asked: list[str], given: list[str], questions: list[str], 
     return float(squad_exact(said, [[a] for a in answers]).mean())
 
 
+def _mean_image(data: Dataset, train: Index, test: Index) -> dict[str, float]:
+    """Every text answered with the mean of the train pictures."""
+    test, column = _evenly(test, MOST_PAINTED), pixel_column(data, "image", scratch_size(data, "image"))
+    mean, true = (column.rows(torch.from_numpy(index)).data for index in (_evenly(train, MOST_MEANT), test))
+    blur = mean.double().mean(0, keepdim=True).round().to(torch.uint8).expand(len(test), -1, -1, -1)
+    right = relevance([data.texts("text")[int(i)] for i in test], data.content("image")[test])
+    return likeness(blur.numpy(), true.numpy(), right.numpy()).scores
+
+
 TRIVIAL: Mapping[str, Callable[[Dataset, Index, Index], dict[str, float]]] = {
     "random order": _random_order,
     "mean box": _mean_box,
     "blind majority": _blind_majority,
+    "mean image": _mean_image,
 }
 """Data, train rows, test rows -> what somebody scores who has learnt nothing of the pictures."""
 

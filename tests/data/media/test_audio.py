@@ -230,3 +230,20 @@ def test_real_sounds() -> None:
     assert audio.check(clip.read_bytes(), LIMITS).about == "5.0 s, 22050 Hz, mono"
     speech = next(iter(sorted((SOUNDS / "speech_de").rglob("*.flac"))))
     assert ", 16000 Hz, mono" in audio.check(speech.read_bytes(), LIMITS).about
+
+
+def test_a_written_wav_reads_back_to_within_half_a_step() -> None:
+    wave = np.array([0.0, 0.5, -0.25, 1.5, -1.5, 1e-5], np.float32)
+    found = audio.load(audio.wav(wave, 8000), LIMITS)
+    assert found.rate == 8000
+    np.testing.assert_allclose(found.wave[0], wave.clip(-1, 32767 / 32768), atol=0.5 / 32768)
+
+
+def test_mono_is_the_mean_of_the_channels() -> None:
+    assert audio.mono(audio.Audio(np.array([[1.0, 0.0], [0.0, -0.5]], np.float32), 8000)).tolist() == [0.5, -0.25]
+
+
+@given(st.integers(1, 10_000_000), st.sampled_from([8000, 22050, 44100]), st.integers(1, 3))
+def test_what_is_said_of_a_sound_can_be_read_again(frames: int, rate: int, channels: int) -> None:
+    seconds, hertz = audio.described(audio.describe(frames, rate, channels))
+    assert hertz == rate and abs(seconds - frames / rate) <= 0.05 + 1e-9

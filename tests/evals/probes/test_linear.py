@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sensorium.core import SensoriumError
-from sensorium.evals.probes.linear import linear_probe
+from sensorium.evals.probes.linear import linear_probe, linear_scores
 
 
 def test_classes_are_those_of_scikit_learn() -> None:
@@ -37,3 +37,12 @@ def test_shapes_that_do_not_fit_are_one_clear_line() -> None:
         linear_probe(np.zeros((3, 2)), np.zeros(4, np.int64), np.zeros((1, 2)))
     with pytest.raises(SensoriumError, match="without train rows"):
         linear_probe(np.zeros((0, 2)), np.zeros(0, np.int64), np.zeros((1, 2)))
+
+
+def test_scores_are_those_of_scikit_learn() -> None:
+    ridge = pytest.importorskip("sklearn.linear_model").Ridge
+    rng = np.random.default_rng(3)
+    x, y, z = rng.normal(size=(90, 7)), rng.integers(2, 5, 90), rng.normal(size=(40, 7))
+    scaled, tested = (x - x.mean(0)) / x.std(0), (z - x.mean(0)) / x.std(0)
+    expected = ridge(alpha=0.02 * 90).fit(scaled, np.eye(5)[y][:, 2:]).predict(tested)
+    np.testing.assert_allclose(linear_scores(x, y, z, ridge=0.02), expected, atol=1e-8)

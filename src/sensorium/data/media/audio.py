@@ -78,11 +78,35 @@ def resample(audio: Audio, rate: int) -> Audio:
     return Audio(np.ascontiguousarray(wave.T), rate)
 
 
+def mono(audio: Audio) -> np.ndarray:
+    """float32 [C N] -> [N]: the mean of the channels."""
+    return np.asarray(audio.wave.mean(0, dtype=np.float32))
+
+
+def sixteen(wave: np.ndarray) -> np.ndarray:
+    """float32 about -1 to 1 -> int16; what is louder is clipped."""
+    return np.asarray((wave * 32768.0).round().clip(-32768, 32767), np.int16)
+
+
+def wav(wave: np.ndarray, rate: int) -> bytes:
+    """float32 [N] about -1 to 1 -> the bytes of a WAV of 16 bits, one channel."""
+    out = io.BytesIO()
+    soundfile.write(out, sixteen(wave), rate, format="WAV", subtype="PCM_16")
+    return out.getvalue()
+
+
 def describe(frames: int, rate: int, channels: int) -> str:
     """ "5.0 s, 44100 Hz, mono" """
     seconds = frames / rate
     length = f"{seconds:.1f} s" if seconds >= 0.1 else f"{1000 * seconds:.1f} ms"
     return f"{length}, {rate} Hz, {ways(channels)}"
+
+
+def described(about: str) -> tuple[float, int]:
+    """What `describe` said -> seconds, rounded to its last digit, and Hz."""
+    length, hertz, _ = about.split(", ")
+    number, unit = length.split(" ")
+    return float(number) / (1 if unit == "s" else 1000), int(hertz.removesuffix(" Hz"))
 
 
 def ways(channels: int) -> str:

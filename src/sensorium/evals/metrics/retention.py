@@ -50,3 +50,23 @@ def _square(scores: ArrayLike) -> Floats:
     if table.shape[0] != table.shape[1] or not len(table):
         raise SensoriumError(f"scores have shape {list(table.shape)}; expected a row per stage and a column per task")
     return table
+
+
+def balance(accumulation: ArrayLike, retention: ArrayLike) -> float:
+    """[A] scores on what was learnt, [R] on what was never trained on -> the geometric mean of their two means.
+
+    Roth et al. 2024, arXiv 2408.14471: knowledge accumulation against zero-shot retention.
+    """
+    learnt, kept = mean(floats("accumulation", accumulation)), mean(floats("retention", retention))
+    if learnt < 0 or kept < 0:
+        raise SensoriumError(f"accumulation {learnt:g} and retention {kept:g}; expected 0 or more for a geometric mean")
+    return float(np.sqrt(learnt * kept))
+
+
+def front(points: ArrayLike) -> np.ndarray:
+    """[N K] scores, higher is better -> bool [N]: on the Pareto front, where no other is as good in all and better in
+    one."""
+    table = floats("points", points, 2)
+    as_good = (table[:, None] >= table[None]).all(-1)  # [N N]: the row against the column
+    better = (table[:, None] > table[None]).any(-1)
+    return np.asarray(~(as_good & better).any(0))
