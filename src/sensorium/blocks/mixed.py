@@ -94,7 +94,7 @@ def taken(x: Tensor, places: Tensor) -> Tensor:
 class Mosaic(Prompt):
     """A prompt after which `n` of the ids `codes` make a picture, which `finish` gives as u8 [B 3 H W].
 
-    `guidance` leads away from `unlike`, as in `decode`.
+    `guidance` leads away from `unlike`, as in `decode`; codes are drawn at `temperature`.
     """
 
     n: int
@@ -102,9 +102,10 @@ class Mosaic(Prompt):
     finish: Callable[[Ids], Field]
     unlike: Prompt
     guidance: float = 1.0
+    temperature: float = 1.0
 
 
-def laid(mosaic: Mosaic, rng: Rng, temperature: float = 1.0) -> Field:
+def laid(mosaic: Mosaic, rng: Rng) -> Field:
     """The picture of each row, u8 [B 3 H W], its codes drawn one after the other."""
 
     def codes(scores: Tensor, said: Tensor) -> Tensor:
@@ -112,7 +113,7 @@ def laid(mosaic: Mosaic, rng: Rng, temperature: float = 1.0) -> Field:
         kept[:, mosaic.codes.start : mosaic.codes.stop] = scores[:, mosaic.codes.start : mosaic.codes.stop]
         return kept
 
-    pick = sample(rng("mosaic", mosaic.tokens.x.device), temperature)
+    pick = sample(rng("mosaic", mosaic.tokens.x.device), mosaic.temperature)
     unlike = mosaic.unlike if mosaic.guidance != 1 else None
     return mosaic.finish(
         decode(mosaic, mosaic.n, pick=pick, rules=[codes], unlike=unlike, guidance=mosaic.guidance, stop=())

@@ -95,6 +95,8 @@ def _ids(batch: Batch, key: str) -> Ids:
     return value
 
 
-def sayable(fields: Fields) -> list[str]:
-    """What data of these fields lets a prefix LM learn: answers where there are questions, else captions."""
-    return ["text/answer"] if {"text/question", "text/answer"} <= set(fields) else ["text"]
+def sayable(fields: Fields, wanted: Iterable[str] = ("text/answer",)) -> list[str]:
+    """The `wanted` keys that data of these fields lets a prefix LM learn to say; answers need questions. Captions where
+    it lets none."""
+    asked = {"text/question", "text/answer"} <= set(fields)
+    return [k for k in wanted if k in fields and (asked or k != "text/answer")] or ["text"]

@@ -73,7 +73,7 @@ def _told(record: Record) -> str:
     lines = [
         f"{record.name}: {made.about}",
         f"  made of      {recipe['paper']} {dict(recipe['config'])}, {size}; {record.cost['cpu_s']:.0f} CPU-s",
-        f"  scores       {', '.join(f'{k} {v:.3f}' for k, v in record.scores.items())}",
+        f"  scores       {', '.join(f'{k} {v:.3f}' for k, v in record.scores.items()) or 'of no task'}",
         f"  weights      {record.files['model.safetensors']}, bf16, {record.date[:10]}",
     ]
     for each in made.properties.values():
@@ -83,4 +83,5 @@ def _told(record: Record) -> str:
     lines += [f"  LACKS        {line}" for line in lacks]
     if made.roles:
         lines.append(f"  use it       --towers {record.name} (for {' and '.join(made.roles)})")
+    lines.append(f"  build on it  BASES = {{{record.name!r}: ...}} in a paper, bases.get({record.name!r}) in its build")
     return "\n".join(lines)

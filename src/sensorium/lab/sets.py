@@ -17,11 +17,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from sensorium.core import SensoriumError, nearest
+from sensorium.core import SensoriumError, derive, nearest
 from sensorium.data.cache import home, replacing, write_atomic
 from sensorium.run.checkpoint import to_json
 from sensorium.run.keys import source_key
 
+from .language import documents
+from .spoken import ROLES, SPOKEN, Spoken, utterances
 from .world.facts import Config, Facts, facts
 from .world.lang import CAPTIONERS, caption, described, negative, questions, spans, weak
 from .world.operators import edit, twin
@@ -31,6 +33,8 @@ STARTER = Path(__file__).parent.parent / "starter"
 Rows = Mapping[str, list[Any]]
 PARTS = ("train", "validation", "test")
 AND = " and "
+SEEDS = 2**31
+"""Of the domains of a stream, so that none shows the scenes of another."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,8 @@ class Recipe:
     which the picture "edit" differs ("" for none). `asked` are the kinds of questions, of which each scene gets one.
     `captioners` say more of each picture in columns of their names; `weak` is the share of train captions that are
     another scene's. `grounded`: the box of each object that the caption names, and the characters that name it.
+    `unseen`: no pictures, but what a language model reads (`language.documents`). `domains`: in equal parts rows of
+    other recipes, one after the other, each with the name of its own as "label".
     """
 
     rows: tuple[int, int, int] = (10_000, 500, 1_000)
@@ -55,6 +61,8 @@ class Recipe:
     captioners: tuple[str, ...] = ()
     weak: float = 0.0
     grounded: bool = False
+    unseen: bool = False
+    domains: tuple[tuple[str, Recipe], ...] = ()
     seed: int = 0
 
 
@@ -66,6 +74,20 @@ NULL = replace(CROWDED, null="binding")
 TAIL = Config(cells=3, fewest=3, most=4, skew=2.0, typical=0.5)
 """Half of the objects have one of six kinds; the other 42 kinds share the rest, the last shapes least. Test scenes keep
 the kinds but not the rarity of shapes."""
+UNSAID = replace(
+    ONE, sizes=("small", "large"), textures=("plain", "striped", "dotted"), grounds=("white", "grey", "black")
+)
+"""A short caption tells colour and shape of the object; size, texture, place and ground are seen alone."""
+DETAILED = replace(UNSAID, fewest=2, most=2)
+STREAM = (
+    ("pastel", Recipe(style=Style(look="pastel"))),
+    ("night", Recipe(style=Style(look="night"))),
+    ("inverted", Recipe(style=Style(look="inverted"))),
+    ("fine grid", Recipe(config=Config(cells=3))),
+    ("relations", Recipe(form="short")),
+    ("places", Recipe(form="long")),
+)
+"""Looks, layouts and captions in which the pair encoder, which knows "world/scenes", finds less than one in six."""
 RECIPES: Mapping[str, Recipe] = {
     "world/scenes": Recipe(),
     "world/scenes-long": Recipe(form="long"),
@@ -77,10 +99,20 @@ RECIPES: Mapping[str, Recipe] = {
     "world/shape": Recipe(config=CROWDED, wrong="shape", edited="shape"),
     "world/single": Recipe(config=ONE, form="short"),
     "world/single-long": Recipe(config=ONE, form="long"),
+    "world/unsaid": Recipe(config=UNSAID, form="short"),
+    "world/told": Recipe(config=UNSAID, form="long"),
     "world/questions": Recipe(rows=(40_000, 500, 2_000), form="short", asked=("colour", "shape", "count", "exists")),
+    "world/details": Recipe(
+        rows=(40_000, 500, 2_000),
+        config=DETAILED,
+        form="short",
+        asked=("colour", "shape", "size", "texture", "ground"),
+    ),
     "world/captioners": Recipe(form="short", captioners=("wordy", "colour-blind"), weak=0.3),
     "world/grounding": Recipe(config=TAIL, grounded=True),
     "world/grounding-null": Recipe(config=replace(TAIL, null="pair"), grounded=True),
+    "world/language": Recipe(rows=(60_000, 500, 1_000), unseen=True),
+    "world/stream": Recipe(rows=(12_000, 600, 1_200), domains=STREAM),
     "world/held-out": Recipe(config=Config(fewest=2, most=2, held=0.5), wrong="colour"),
 }
 """What claims name as their data. A null set's captions do not say what its pictures show."""
@@ -105,25 +137,40 @@ def data_set(name: str) -> Path:
     """
     if name == "starter":
         return STARTER
-    made = recipe(name)
+    made = SPOKEN[name] if name in SPOKEN else recipe(name)
     content = f"{sorted(asdict(made).items())}{source_key(Path(__file__))}"
     mark = hashlib.sha256(content.encode()).hexdigest()[:12]
     folder = home() / "worlds" / f"{name.partition('/')[2]}-{mark}"
     if not (folder / "dataset.json").is_file():
         for part, n in zip(PARTS, made.rows, strict=True):
-            _write(folder / f"{part}.parquet", scenes(made, part, n))
-        roles = {"image": "image", "text": "text", "group": "scene"}
-        roles |= {"text/negative": "negative"} if made.wrong else {}
-        roles |= {"image/negative": "edit"} if made.edited else {}
-        roles |= {"text/question": "question", "text/answer": "answer"} if made.asked else {}
-        roles |= {f"text.{who}": who for who in made.captioners}
-        roles |= {"boxes": "boxes", "spans": "spans"} if made.grounded else {}
+            _write(folder / f"{part}.parquet", _rows(made, part, n))
+        roles = ROLES if isinstance(made, Spoken) else _roles(made)
         write_atomic(folder / "dataset.json", to_json({"name": name, "license": "CC0-1.0", "roles": roles}))
     return folder
 
 
+def _rows(made: Recipe | Spoken, part: str, n: int) -> Rows:
+    if isinstance(made, Spoken):
+        return utterances(made, part, n)
+    return documents(made.config, part, n, made.seed) if made.unseen else scenes(made, part, n)
+
+
+def _roles(made: Recipe) -> dict[str, str]:
+    """Keys and the columns that they come from."""
+    roles = {"text": "text", "group": "scene"} | ({} if made.unseen else {"image": "image"})
+    roles |= {"text/negative": "negative"} if made.wrong else {}
+    roles |= {"image/negative": "edit"} if made.edited else {}
+    roles |= {"text/question": "question", "text/answer": "answer"} if made.asked or made.unseen else {}
+    roles |= {f"text.{who}": who for who in made.captioners}
+    roles |= {"boxes": "boxes", "spans": "spans"} if made.grounded else {}
+    roles |= {"label": "label"} if made.domains else {}
+    return roles
+
+
 def scenes(recipe: Recipe, part: str, n: int) -> Rows:
     """Columns of `n` rows: scene (its number), image (PNG bytes), text; what else the recipe has."""
+    if recipe.domains:
+        return _stream(recipe, part, n)
     world = facts(recipe.seed, n, recipe.config, part=part)
     columns: dict[str, list[Any]] = {
         "scene": [f"{part}-{k}" for k in world.index.tolist()],
@@ -144,6 +191,19 @@ def scenes(recipe: Recipe, part: str, n: int) -> Rows:
         columns |= _named(world, recipe)
     if recipe.weak and part == "train":
         columns["text"] = weak(world, recipe.weak, recipe.form, recipe.language, recipe.seed).texts
+    return columns
+
+
+def _stream(recipe: Recipe, part: str, n: int) -> Rows:
+    """The domains one after the other: scene, image, text and the domain as label."""
+    columns: dict[str, list[Any]] = {"scene": [], "image": [], "text": [], "label": []}
+    ends = [n * (k + 1) // len(recipe.domains) for k in range(len(recipe.domains))]
+    for (name, domain), count in zip(recipe.domains, np.diff([0, *ends]).tolist(), strict=True):
+        found = scenes(replace(domain, seed=derive(recipe.seed, name) % SEEDS), part, count)
+        columns["scene"] += [f"{name} {scene}" for scene in found["scene"]]
+        columns["image"] += found["image"]
+        columns["text"] += found["text"]
+        columns["label"] += [name] * count
     return columns
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from importlib.metadata import version
@@ -23,25 +24,28 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from sensorium.blocks.towers.frozen import Encode, Frozen
-from sensorium.core import Arm, FieldInfo, Ids, Method, SensoriumError, Tokens, Value, nearest
+from sensorium.blocks.two_tower import TwoTower
+from sensorium.core import Arm, FieldInfo, Ids, Method, SensoriumError, Tokens, Tower, Value, nearest
 from sensorium.data.cache import write_atomic
-from sensorium.data.columns import pixel_column, token_column
 from sensorium.data.dataset import Dataset
 from sensorium.data.rows import Rows
+from sensorium.data.split import split
 from sensorium.data.tokenise import encode
 from sensorium.run.checkpoint import newest, to_json
 from sensorium.run.features import Progress
 from sensorium.run.keys import source_key, source_path
 from sensorium.run.ledger import machine, now
 from sensorium.run.load import attribute, config, paper
-from sensorium.run.plan import Job, plan
+from sensorium.run.plan import Job, Plan, columns, keys_for
 from sensorium.run.runs import execute, field_of
+from sensorium.run.save import record_of as record_of_run
 from sensorium.run.tasks import Question
 
 from .sets import data_set
 
 SHIPPED = Path(__file__).parent / "weights"
-FILES = ("model.safetensors", "tokenizer.json")
+WEIGHTS, WORDS = "model.safetensors", "tokenizer.json"
+FILES = (WEIGHTS, WORDS)
 TOWER = 64
 """Width of what the towers of a start give before their heads."""
 
@@ -60,7 +64,8 @@ class Property:
 
 @dataclass(frozen=True)
 class Start:
-    """An arm, the set and trial that trained it, the roles it can stand in for as a tower, and its properties."""
+    """An arm, the set and trial that trained it, its properties, the roles it can stand in for as a tower, and the
+    towers and task that it is trained with itself."""
 
     arm: Arm
     samples: int
@@ -68,9 +73,38 @@ class Start:
     about: str
     properties: Mapping[str, Property]
     roles: Sequence[str] = ()
+    towers: Mapping[str, str] = field(default_factory=dict)
+    task: str = "retrieval"
     batch: int = 64
     seed: int = 0
 
+    def job(self, data: Path, samples: int = 0) -> Job:
+        """The run that makes it, on the folder of its set; of other `samples` where given."""
+        return Job(
+            self.arm.paper,
+            str(data),
+            self.towers,
+            self.rate,
+            samples or self.samples,
+            self.seed,
+            dict(self.arm.config),
+            batch=self.batch,
+            task=self.task,
+        )
+
+
+_PAINTS = {
+    f"paints {what}": Property(
+        "sensorium.lab.generation:painting",
+        "world/single-long",
+        f"painted {what}",
+        f"{rival} {what}",
+        times,
+        f"the exact reader finds in its pictures the {what} that their captions tell",
+    )
+    for what, rival, times in (("objects", "true", 0.8), ("colours", "unrelated", 4.0), ("shapes", "unrelated", 3.0))
+}
+"""True: the reader's own score on true pictures; unrelated: that of pictures painted from other captions."""
 
 STARTS: Mapping[str, Start] = {
     "pair-encoder": Start(
@@ -91,6 +125,110 @@ STARTS: Mapping[str, Start] = {
         },
         roles=("image", "text"),
     ),
+    "vq": Start(
+        Arm(paper="baseline/vq", config={"codes": 128}, data="world/scenes"),
+        samples=51_200,
+        rate=3e-3,
+        about="picture tokeniser: 32 x 32 pixels as 8 x 8 ids of 128 codes, and back",
+        properties={
+            "pictures survive their codes": Property(
+                "sensorium.lab.generation:rebuilding",
+                "world/scenes",
+                "rebuilt objects",
+                "true objects",
+                0.99,
+                "the exact reader finds in pictures after their codes the objects that it finds in them before",
+            )
+        },
+    ),
+    "denoiser": Start(
+        Arm(paper="baseline/denoiser", config={"dim": 96, "width": 24}, data="world/single-long"),
+        samples=57_600,
+        rate=2e-3,
+        about="paints one object of a long caption by diffusion; what it reads are tokens of width 96",
+        properties=_PAINTS,
+        task="generate",
+        batch=32,
+    ),
+    "any-to-any": Start(
+        Arm(
+            paper="baseline/image-tokens",
+            config={"start": "vq", "dim": 96, "layers": 3, "words_first": 0.6, "temperature": 0.3},
+            data="world/single-long",
+        ),
+        samples=51_200,
+        rate=3e-3,
+        about="one decoder over words and picture ids: tells a picture of one object and paints it from a long caption",
+        properties=_PAINTS
+        | {
+            f"tells {what}": Property(
+                "sensorium.lab.generation:telling",
+                "world/single-long",
+                f"said {what}",
+                f"mistaken {what}",
+                times,
+                f"the exact reader finds in pictures the {what} that the captions said of them tell",
+            )
+            for what, times in (("colours", 4.0), ("shapes", 3.0))
+        },
+        task="generate",
+        batch=32,
+    ),
+    "causal-lm": Start(
+        Arm(paper="baseline/causal-lm", data="world/language"),
+        samples=40_000,
+        rate=1e-3,
+        about="small causal LM on captions, questions, orders, stories and dialogues of scenes",
+        properties={
+            "texts foreseen": Property(
+                "sensorium.lab.language_probes:language",
+                "world/language",
+                "unigram perplexity",
+                "perplexity",
+                3.0,
+                "words of new texts are foreseen far better than by how frequent they are",
+            ),
+            "facts looked up": Property(
+                "sensorium.lab.language_probes:language",
+                "world/language",
+                "looked up",
+                "stated guess",
+                1.5,
+                "questions are answered with what the text says of that object, not with what it names",
+            ),
+        },
+        task="",
+        batch=32,
+    ),
+    "prefix-mllm": Start(
+        Arm(paper="baseline/prefix-lm", config={"says": ("text", "text/answer")}, data="world/questions"),
+        samples=64_000,
+        rate=3e-3,
+        about="small prefix LM on pictures: captions and answers; its eye begins as the pair encoder's",
+        properties={
+            "answers": Property(
+                "sensorium.lab.language_probes:described",
+                "world/questions",
+                "answers",
+                "blind majority",
+                1.5,
+                "questions on pictures are answered",
+            )
+        }
+        | {
+            f"{factor} in captions": Property(
+                "sensorium.lab.language_probes:described",
+                "world/questions",
+                f"caption {factor}s",
+                f"another's {factor}s",
+                1.5,
+                f"the {factor}s that a caption tells are those of its picture",
+            )
+            for factor in ("colour", "shape")
+        },
+        towers={"image": "pair-encoder/trained"},
+        task="answer",
+    ),
 }
 
 
@@ -105,6 +243,7 @@ class Record:
     data: str
     fields: Mapping[str, Mapping[str, Any]]
     scores: Mapping[str, float]
+    bases: Mapping[str, str] = field(default_factory=dict)
     properties: Mapping[str, float] = field(default_factory=dict)
     cost: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -118,8 +257,20 @@ class Opened:
 
     method: Method
     fields: Mapping[str, FieldInfo]
-    tokenizer: Tokenizer
+    tokenizer: Tokenizer | None
     sha: str
+
+    def words(self) -> Tokenizer:
+        """A copy of its tokeniser, which cuts texts at the length that its fields say.
+
+        Raises:
+            SensoriumError: a start that reads no text.
+        """
+        if self.tokenizer is None:
+            raise SensoriumError("this base reads no text, so it has no tokeniser")
+        found = Tokenizer.from_str(self.tokenizer.to_str())
+        found.enable_truncation(self.fields["text"].length - 1)
+        return found
 
 
 def start(name: str) -> Start:
@@ -133,6 +284,11 @@ def start(name: str) -> Start:
     return STARTS[name]
 
 
+def is_there(name: str, root: Path = SHIPPED) -> bool:
+    """Whether a start has weights here."""
+    return (root / name / "base.json").is_file()
+
+
 def record_of(name: str, root: Path = SHIPPED) -> Record:
     """What is said of a start's weights.
 
@@ -141,7 +297,7 @@ def record_of(name: str, root: Path = SHIPPED) -> Record:
     """
     start(name)
     path = root / name / "base.json"
-    if not path.is_file():
+    if not is_there(name, root):
         raise SensoriumError(f"base {name!r} has no weights here; make them with: sensorium bases train {name}")
     try:
         return Record(**json.loads(path.read_text(encoding="utf-8")))
@@ -176,30 +332,41 @@ def opened(name: str, root: Path = SHIPPED) -> Opened:
     """
     record = record_of(name, root)
     content = {}
-    for file in FILES:
+    for file, expected in record.files.items():
         data = (root / name / file).read_bytes() if (root / name / file).is_file() else b""
-        if (sha := _sha(data)) != record.files.get(file):
-            raise SensoriumError(f"{root / name / file} has hash {sha}, expected {record.files.get(file)}: reinstall")
+        if (sha := _sha(data)) != expected:
+            raise SensoriumError(f"{root / name / file} has hash {sha}, expected {expected}: reinstall")
         content[file] = data
     fields = {k: field_of(v) for k, v in record.fields.items()}
-    method = _built(name, fields)
-    method.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in load(content[FILES[0]]).items()})
+    method = _built(name, fields, record.bases)
+    method.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in load(content[WEIGHTS]).items()})
     method.eval().requires_grad_(False)
-    return Opened(method, fields, Tokenizer.from_str(content[FILES[1]].decode()), record.files[FILES[0]])
+    tokenizer = Tokenizer.from_str(content[WORDS].decode()) if WORDS in content else None
+    return Opened(method, fields, tokenizer, record.files[WEIGHTS])
 
 
-def _built(name: str, fields: Mapping[str, FieldInfo]) -> Method:
+def _built(name: str, fields: Mapping[str, FieldInfo], bases: Mapping[str, str]) -> Method:
     from .bases import Towers  # which opens starts
 
-    made = start(name).arm
-    module = paper(made.paper)
-    return module.build(config(module, made.config), fields, Towers({}, fields))
+    made = start(name)
+    module = paper(made.arm.paper)
+    return module.build(config(module, made.arm.config), fields, Towers(made.towers, fields, bases))
+
+
+def trained_tower(name: str, role: str) -> Tower:
+    """A copy of the tower of a role, to train on: what it gives before the head [B T D]."""
+    method = opened(name).method
+    if role not in start(name).roles or not isinstance(method, TwoTower):
+        raise SensoriumError(f"base {name!r} has no tower of {role} to train on; pair-encoder has one")
+    found = deepcopy(method.towers[role]).requires_grad_(True).train()
+    assert isinstance(found, Tower)
+    return found
 
 
 def tower(name: str, role: str, read: str) -> Frozen:
     """A role of a start as a frozen tower: "pooled" gives its place in the shared space [B 1 D], "tokens" what the
     tower gives before the head [B T D]."""
-    made, sha = start(name), record_of(name).files[FILES[0]]
+    made, sha = start(name), record_of(name).files[WEIGHTS]
     if role not in made.roles:
         raise SensoriumError(f"base {name!r} does not embed {role}; it embeds {', '.join(made.roles) or 'nothing'}")
     size = int(record_of(name).fields[role].get("shape", (0,))[-1] or 0) if role == "image" else 0
@@ -218,6 +385,7 @@ def tower(name: str, role: str, read: str) -> Frozen:
 
     def tokenise(texts: Sequence[str]) -> Ids:
         of = opened(name)
+        assert of.tokenizer is not None
         return encode(of.tokenizer, texts, of.fields["text"].length)
 
     words: Callable[[Sequence[str]], Ids] | None = tokenise if role == "text" else None
@@ -233,45 +401,37 @@ def train(name: str, out: Path, say: Progress | None = None, samples: int = 0) -
     `out`/NAME: bf16 safetensors, tokeniser, base.json."""
     made = start(name)
     folder = data_set(made.arm.data)
-    job = Job(
-        made.arm.paper,
-        str(folder),
-        {},
-        made.rate,
-        samples or made.samples,
-        made.seed,
-        dict(made.arm.config),
-        batch=made.batch,
-    )
-    data = Dataset(folder)
+    job, data = made.job(folder, samples), Dataset(folder)
     with TemporaryDirectory() as scratch:
         run = Path(scratch) / "run"
         outcome = execute(
             job, data, run, say=say, watch=lambda step, total: say("train", step.n, total) if say else None
         )
-        weights = load((newest(run) / "model.safetensors").read_bytes())
-        tokenizer = (run / "tokenizer.json").read_bytes()
-    content = {FILES[0]: save({k: _narrow(v) for k, v in sorted(weights.items())}), FILES[1]: tokenizer}
+        record, words = record_of_run(run), run / WORDS
+        content = {WEIGHTS: _narrowed(load((newest(run) / WEIGHTS).read_bytes()))}
+        content |= {WORDS: words.read_bytes()} if words.is_file() else {}
     for file, value in content.items():
         write_atomic(out / name / file, value)
-    record = Record(
+    made_of = Record(
         name=name,
         files={file: _sha(value) for file, value in content.items()},
-        recipe=asdict(made.arm) | {"samples": job.samples, "rate": job.rate, "batch": job.batch, "seed": job.seed},
+        recipe=asdict(made.arm)
+        | {"towers": dict(made.towers), "samples": job.samples, "rate": job.rate, "batch": job.batch, "seed": job.seed},
         source=source_key(source_path(made.arm.paper)),
         data=data.fingerprint,
-        fields={k: asdict(v) for k, v in plan(job, data).fields.items()},
+        fields=record["fields"],
+        bases=record["job"].get("bases", {}),
         scores=outcome.test,
         cost=outcome.cost,
         versions={n: version(n).partition("+")[0] for n in ("sensorium", "torch", "numpy", "tokenizers")},
         machine=machine(),
         date=now(),
     )
-    write_atomic(out / name / "base.json", to_json(asdict(record)))
+    write_atomic(out / name / "base.json", to_json(asdict(made_of)))
     opened.cache_clear()
-    record = Record(**(asdict(record) | {"properties": measured(name, out)}))
-    write_atomic(out / name / "base.json", to_json(asdict(record)))
-    return record
+    made_of = replace(made_of, properties=measured(name, out))
+    write_atomic(out / name / "base.json", to_json(asdict(made_of)))
+    return made_of
 
 
 def measured(name: str, root: Path = SHIPPED) -> dict[str, float]:
@@ -286,19 +446,16 @@ def _asked(name: str, where: str, root: Path) -> Question:
     """The test rows of a set, in the columns of the start."""
     made, of, folder = start(name), opened(name, root), data_set(where)
     data = Dataset(folder)
-    p = plan(Job(made.arm.paper, str(folder), {}, 1e-3, made.batch, 0, dict(made.arm.config), batch=made.batch), data)
-    columns = {
-        "image": pixel_column(data, "image", of.fields["image"].shape[-1]),
-        "text": token_column(of.tokenizer, data.texts("text"), of.fields["text"].length),
-    }
-    rows = Rows(columns, np.arange(len(data)), of.fields, data.groups)
-    return Question(
-        replace(p, method=of.method, rows=rows, tokenizer=of.tokenizer), data, p.split.test, torch.device("cpu")
-    )
+    parts, keys = split(data, 0, "given"), keys_for(paper(made.arm.paper).NEEDS, data.kinds)
+    found = columns(data, keys, of.method, of.tokenizer, parts.train, of.fields)
+    rows = Rows(found, np.arange(len(data)), of.fields, data.groups)
+    p = Plan(made.job(folder), of.method, [], rows, parts, of.fields, of.tokenizer)
+    return Question(p, data, parts.test, torch.device("cpu"))
 
 
-def _narrow(value: Tensor) -> Tensor:
-    return value.to(torch.bfloat16) if value.is_floating_point() else value
+def _narrowed(weights: Mapping[str, Tensor]) -> bytes:
+    """Weights as bf16 safetensors."""
+    return save({k: v.to(torch.bfloat16) if v.is_floating_point() else v for k, v in sorted(weights.items())})
 
 
 def _sha(data: bytes) -> str:

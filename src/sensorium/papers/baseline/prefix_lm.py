@@ -31,14 +31,15 @@ CLAIMS: dict[str, Claim] = {}
 
 @dataclass(frozen=True)
 class Config:
-    """Width, layers and heads of the decoder."""
+    """Width, layers and heads of the decoder; which of the texts that the data has it learns to say."""
 
     dim: int = 128
     layers: int = 3
     heads: int = 4
+    says: tuple[str, ...] = ("text/answer",)
 
 
 def build(config: Config, fields: Fields, bases: Bases) -> PrefixLM:
     """The image tower's tokens before the text."""
     decoder = Decoder(fields["text"].vocab, config.dim, config.layers, config.heads, LONGEST)
-    return PrefixLM(bases.encoder("image", "tokens"), decoder, sayable(fields))
+    return PrefixLM(bases.encoder("image", "tokens"), decoder, sayable(fields, config.says))
