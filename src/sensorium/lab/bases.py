@@ -64,15 +64,15 @@ def lacks(towers: Mapping[str, str], needs: Sequence[str], bases: Iterable[str] 
 
 
 def hashes(bases: Mapping[str, str], towers: Mapping[str, str]) -> dict[str, str]:
-    """A paper's `BASES`, and the towers that are trained on -> the hash of each start's weights; without those that are
+    """A paper's `BASES`, and the starts among the towers -> the hash of each one's weights; without those that are
     optional and not there.
 
     Raises:
         SensoriumError: an unknown name, a word other than "ids" and "optional", weights that are not there.
     """
     found = {}
-    trained = {n.removesuffix(TRAINED): "" for n in towers.values() if n.endswith(TRAINED)}
-    for name, how in (trained | dict(bases)).items():
+    taken = {n.removesuffix(TRAINED): "" for n in towers.values() if n.removesuffix(TRAINED) in starts.STARTS}
+    for name, how in (taken | dict(bases)).items():
         starts.start(name)
         if odd := set(how.split()) - {IDS, OPTIONAL}:
             raise SensoriumError(f"base {name!r} is asked for as {how!r}{nearest(min(odd), [IDS, OPTIONAL])}")

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sensorium.core import Above, Claim, Keeps, NotBelow, Scores, SensoriumError, Trial, nearest
+from sensorium.core import Above, Claim, Keeps, NotBelow, Paper, Scores, SensoriumError, Trial, nearest
 from sensorium.data.cache import home
 from sensorium.data.dataset import Dataset
 from sensorium.data.split import auto_mode, split
@@ -30,7 +30,7 @@ from .features import Progress
 from .keys import LIBRARIES, arm_key
 from .ledger import TIERS, Measured, Row, append, latest, machine, now, stale
 from .load import attribute, label, paper, papers, resolve
-from .plan import Job, plan
+from .plan import HASHES, Job, plan, wanted
 from .race import TUNING_SEED, Run, dataset_of, line_of, result_of, work, worker_pool
 from .runs import NUMERICS, Outcome, key_of
 from .statements import DEARER, Verdict, arms_of, check, judge, record
@@ -298,7 +298,8 @@ class Reproduction:
         if self.tier == "smoke":
             ran = "smoke: every arm ran, nothing is judged"
             return [Verdict(record(s), "not tested", ran) for s in self.claim.says]
-        if lacks := attribute(LACKS)(attribute(TOWERS)(self.claim.towers), self.claim.needs):
+        named = [name for arm in self.claim.arms for name in wanted(self._paper(arm))]
+        if lacks := attribute(LACKS)(attribute(TOWERS)(self.claim.towers), self.claim.needs, named):
             return [Verdict(record(s), "not tested", lacks[0]) for s in self.claim.says]
         runs = {arm: self.scores(arm, rate, seeds) for arm, rate in rates.items()}
         costs = {arm: self.costs(arm, rate, seeds) for arm, rate in rates.items()}
@@ -358,18 +359,25 @@ class Reproduction:
     def keys(self, rates: Collection[str]) -> dict[str, str]:
         """What each arm's scores depend on, as today's code and data have it."""
         trial = {"rates": list(self.claim.rates), "samples": self.samples, "batch": self.claim.batch}
+        towers = attribute(TOWERS)(self.claim.towers)
         return {
             name: arm_key(
                 arm,
                 self.paper,
                 data=self._data(name).fingerprint,
-                bases=attribute(TOWERS)(self.claim.towers),
+                bases=towers
+                | {f"base {n}": sha for n, sha in attribute(HASHES)(wanted(self._paper(name)), towers).items()},
                 trial=trial,
                 numerics=NUMERICS,
             )
             for name, arm in self.claim.arms.items()
             if name in rates
         }
+
+    def _paper(self, arm: str) -> Paper:
+        """The module of an arm."""
+        a = self.claim.arms[arm]
+        return paper(a.run.partition(":")[0] or a.paper or self.paper)
 
     def stale(self) -> list[str]:
         """Why the newest row of this tier does not speak of today's code, or that there is none."""
@@ -421,12 +429,15 @@ def _function(name: str) -> Callable[[Trial], Scores]:
 
 
 def compute(job: Job, function: str, folder: str) -> None:
-    """What an arm's function scores, in a worker process, stored as the outcome of a run."""
+    """What an arm's function scores, in a worker process, stored as the outcome of a run.
+
+    It has no cost per sample: what a function trains, and at which equal budget, is its own affair.
+    """
     settle()
     meter = Meter()
     scores = {name: float(value) for name, value in _function(function)(job.trial).items()}
     cost = {"cpu_s": meter.seconds, "total_cpu_s": meter.seconds, "peak_mb": meter.peak_mb}
-    outcome = Outcome({}, scores, {"samples": [], "values": []}, cost | {"samples": float(job.samples)})
+    outcome = Outcome({}, scores, {"samples": [], "values": []}, cost)
     write_json(Path(folder) / "scores.json", vars(outcome))
 
 
