@@ -141,16 +141,17 @@ def test_needs_name_kinds_that_exist(slug: str) -> None:
         assert set(how) <= {"derivable", "optional"}, need
 
 
-def test_needs_and_parts_are_literals(slug: str) -> None:
+def test_needs_parts_and_bases_are_literals(slug: str) -> None:
     literals = {
         node.targets[0].id: ast.literal_eval(node.value)
         for node in source(slug).body
         if isinstance(node, ast.Assign)
         and isinstance(node.targets[0], ast.Name)
-        and node.targets[0].id in ("NEEDS", "PARTS")
+        and node.targets[0].id in ("NEEDS", "PARTS", "BASES")
     }
     module = paper(slug)
-    assert literals == {"NEEDS": module.NEEDS, "PARTS": module.PARTS}
+    bases = {"BASES": module.BASES} if hasattr(module, "BASES") else {}
+    assert literals == {"NEEDS": module.NEEDS, "PARTS": module.PARTS, **bases}
 
 
 def test_every_part_is_a_symbol(slug: str) -> None:

@@ -164,6 +164,14 @@ def fit_fields(
     return found, tokenizer
 
 
+def fitted(
+    module: Paper, data: Dataset, train: NDArray[np.int64], towers: Mapping[str, str]
+) -> tuple[dict[str, FieldInfo], Tokenizer | None]:
+    """The fields and the tokeniser of a paper's runs on these train rows, as its `NEEDS`, `UNITS` and `BASES` ask."""
+    given = attribute(WORDS)(wanted(module), towers)
+    return fit_fields(data, train, towers, module.NEEDS, getattr(module, "UNITS", ""), given)
+
+
 def scratch_size(data: Dataset, key: str) -> int:
     """Side of the pictures that a tower from scratch sees: small ones as they are, in steps of 8, larger ones at 64."""
     return min(SCRATCH_SIZE, max(8, -(-data.largest(key) // 8) * 8)) if data.largest(key) else SCRATCH_SIZE
@@ -294,8 +302,7 @@ def plan(job: Job, data: Dataset, say: Progress | None = None) -> Plan:
     if why := unmet(module.NEEDS, data.kinds):
         raise SensoriumError(f"{job.paper} {data.lacks(why)}")
     parts = split(data, job.split_seed, job.split)
-    given = attribute(WORDS)(wanted(module), job.towers)
-    fields, tokenizer = fit_fields(data, parts.train, job.towers, module.NEEDS, getattr(module, "UNITS", ""), given)
+    fields, tokenizer = fitted(module, data, parts.train, job.towers)
     try:
         method = build(module, job, fields)
     except SensoriumError as problem:

@@ -36,7 +36,7 @@ from .features import Progress
 from .load import label, paper, papers, resolve
 from .lock import NAME as LOCK
 from .lock import held
-from .plan import Job, build, columns, fit_fields, keys_for, unmet
+from .plan import Job, build, columns, fitted, keys_for, unmet
 from .runs import TRIAL_STEPS, Outcome, execute, key_of, timed
 from .save import state_of
 from .stop import Stopped
@@ -190,7 +190,7 @@ class Race:
             for seed in range(self.settings.seeds):
                 parts = split(self.data, seed, self.mode)
                 job = self.job(name, 1e-3, 1, seed)
-                fields, tokenizer = fit_fields(self.data, parts.train, job.towers, module.NEEDS)
+                fields, tokenizer = fitted(module, self.data, parts.train, job.towers)
                 keys = keys_for({**module.NEEDS, **variants}, self.data.kinds)
                 if "text/negative" in keys and not any(negatives(self.data.texts("text"), parts.train.tolist())):
                     self.names.remove(name)
