@@ -90,6 +90,7 @@ def train(
         batch=batch,
         max_bad=data.max_bad,
         start=start,
+        measures=tuple(getattr(paper_of(name), "MEASURES", ())),
     )
     due = every(cpu_seconds(save_every))
     refuse_held(folder)
@@ -133,6 +134,9 @@ def train(
         f"{label(name)}: test {shown}; {outcome.cost['cpu_s']:.1f} CPU-s, "
         f"{int(outcome.cost['parameters']):,} parameters trained"
     )
+    known = {*first, *outcome.curve}
+    if job.measures and (more := {k: v for k, v in outcome.test.items() if not {k, k.removeprefix("fresh ")} & known}):
+        say(", ".join(f"{k} {v:.3f}" for k, v in more.items()))
     return load(folder, trust_code=True)
 
 

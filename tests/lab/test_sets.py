@@ -99,3 +99,15 @@ def test_captioners_say_more_and_train_captions_are_weak() -> None:
     assert 15 < true < 50
     test, world = scenes(recipe, "test", 30), facts(0, 30, recipe.config, part="test")
     assert all(true_of(text, world.rows([k])).all() for k, text in enumerate(test["text"]))
+
+
+def test_a_stream_is_its_domains_one_after_the_other() -> None:
+    recipe = RECIPES["world/stream"]
+    names = [name for name, _ in recipe.domains]
+    columns = scenes(recipe, "train", 20)
+    counts = [columns["label"].count(name) for name in names]
+    assert sum(counts) == 20 and max(counts) - min(counts) <= 1
+    assert columns["label"] == [name for name, n in zip(names, counts, strict=True) for _ in range(n)]
+    assert len(set(columns["scene"])) == 20 and len(set(columns["image"])) == 20
+    long = [text for text, name in zip(columns["text"], columns["label"], strict=True) if name == "places"]
+    assert all("background" in text for text in long)  # each domain keeps its own form

@@ -263,9 +263,10 @@ class Bases(Protocol):
 class Paper(Protocol):
     """Satisfied by a module.
 
-    Optional beside these: `stream(config, rows, fields)`, `stages(config, method, rows, trial)` and a literal
-    `BASES`: the shared starts that `build` takes, each with "ids" where its tokeniser makes the ids of the data's
-    texts, "optional" where only some settings take it, or "".
+    Optional beside these: `stream(config, rows, fields)`, `stages(config, method, rows, trial)`, a literal `BASES`: the
+    shared starts that `build` takes, each with "ids" where its tokeniser makes the ids of the data's texts, "optional"
+    where only some settings take it, or ""; `UNITS` "characters" where ids of texts stand for these; and `MEASURES`, as
+    an arm's, of what `train` reports beside the tasks.
     """
 
     @property

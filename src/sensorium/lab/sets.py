@@ -85,7 +85,7 @@ STREAM = (
     ("inverted", Recipe(style=Style(look="inverted"))),
     ("fine grid", Recipe(config=Config(cells=3))),
     ("relations", Recipe(form="short")),
-    ("places", Recipe(form="long")),
+    ("places", Recipe(config=TWO, form="long")),
 )
 """Looks, layouts and captions in which the pair encoder, which knows "world/scenes", finds less than one in six."""
 RECIPES: Mapping[str, Recipe] = {
@@ -112,7 +112,7 @@ RECIPES: Mapping[str, Recipe] = {
     "world/grounding": Recipe(config=TAIL, grounded=True),
     "world/grounding-null": Recipe(config=replace(TAIL, null="pair"), grounded=True),
     "world/language": Recipe(rows=(60_000, 500, 1_000), unseen=True),
-    "world/stream": Recipe(rows=(12_000, 600, 1_200), domains=STREAM),
+    "world/stream": Recipe(rows=(12_000, 300, 900), domains=STREAM),
     "world/held-out": Recipe(config=Config(fewest=2, most=2, held=0.5), wrong="colour"),
 }
 """What claims name as their data. A null set's captions do not say what its pictures show."""

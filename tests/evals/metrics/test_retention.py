@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from sensorium.core import SensoriumError
-from sensorium.evals.metrics.retention import backward_transfer, change, forgetting, forward_transfer
+from sensorium.evals.metrics.retention import (
+    backward_transfer,
+    balance,
+    change,
+    forgetting,
+    forward_transfer,
+    front,
+)
 
 SCORES = [[0.8, 0.3, 0.2], [0.9, 0.7, 0.4], [0.6, 0.4, 0.9]]
 
@@ -33,3 +40,16 @@ def test_bad_input_is_named() -> None:
         forward_transfer(SCORES, [0])
     with pytest.raises(SensoriumError, match="1 scores before and 2 scores after"):
         change([1], [1, 2])
+
+
+def test_the_balance_is_the_geometric_mean_of_both_means() -> None:
+    assert balance([0.2, 0.4, 0.6], [0.9]) == pytest.approx(0.6)
+    assert balance([0.0], [1.0]) == 0  # what forgets all, or learns nothing, is worth nothing
+    with pytest.raises(SensoriumError, match="expected 0 or more"):
+        balance([-0.5], [0.5])
+
+
+def test_the_front_holds_what_nothing_beats_in_all() -> None:
+    points = [[0.9, 0.1], [0.5, 0.5], [0.5, 0.4], [0.1, 0.9], [0.4, 0.4], [0.5, 0.5]]
+    assert front(points).tolist() == [True, True, False, True, False, True]
+    assert front([[0.0, 0.0]]).tolist() == [True]
