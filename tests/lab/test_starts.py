@@ -156,3 +156,12 @@ def test_the_eye_of_the_prefix_mllm_is_its_own() -> None:
     method = opened("prefix-mllm").method
     assert isinstance(method, PrefixLM) and not isinstance(method.image, Frozen)
     assert any(name.startswith("image.") for name in method.state_dict())
+
+
+def test_opening_a_start_draws_nothing_that_others_would_draw() -> None:
+    opened.cache_clear()
+    torch.manual_seed(3)
+    first = torch.randn(4)
+    torch.manual_seed(3)
+    opened("vq")
+    torch.testing.assert_close(torch.randn(4), first)

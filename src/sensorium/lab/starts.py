@@ -338,7 +338,8 @@ def opened(name: str, root: Path = SHIPPED) -> Opened:
             raise SensoriumError(f"{root / name / file} has hash {sha}, expected {expected}: reinstall")
         content[file] = data
     fields = {k: field_of(v) for k, v in record.fields.items()}
-    method = _built(name, fields, record.bases)
+    with torch.random.fork_rng(devices=[]):  # what is built next draws as if the start had been open before
+        method = _built(name, fields, record.bases)
     method.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in load(content[WEIGHTS]).items()})
     method.eval().requires_grad_(False)
     tokenizer = Tokenizer.from_str(content[WORDS].decode()) if WORDS in content else None
