@@ -49,7 +49,9 @@ def test_status_follows_the_file() -> None:
     assert filip is not None
     assert (filip.path, filip.n > 0, filip.needs) == ("papers/align/filip.py", True, {"image": "image", "text": "text"})
     for row in catalogue.rows():
-        missing = "; ".join(part for part in (row.partial, "" if row.verdicts else "claim not measured") if part)
+        untested = [f"{claim} not tested" for claim, verdict in row.verdicts.items() if verdict == "not tested"]
+        parts = [row.partial, *untested, "" if row.verdicts else "claim not measured"]
+        missing = "; ".join(part for part in parts if part)
         found = ", ".join(f"{claim} {verdict}" for claim, verdict in row.verdicts.items())
         expected = "planned" if not row.path else "baseline" if row.kind == "baseline" else f"done: {found}"
         expected = f"partial: {missing}" if expected.startswith("done") and missing else expected

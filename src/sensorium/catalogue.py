@@ -13,6 +13,8 @@ from pathlib import Path
 
 UNMEASURED = "claim not measured"
 """Of a paper without a row in the ledger."""
+UNTESTED = "not tested"
+"""The verdict of a claim whose start lacks what it needs."""
 INDEX = Path(__file__).with_name("index.json")
 
 
@@ -48,7 +50,9 @@ class Row:
             return "planned"
         if self.kind == "baseline":
             return "baseline"
-        missing = "; ".join(part for part in (self.partial, "" if self.verdicts else UNMEASURED) if part)
+        untested = [f"{claim} {UNTESTED}" for claim, verdict in self.verdicts.items() if verdict == UNTESTED]
+        parts = [self.partial, *untested, "" if self.verdicts else UNMEASURED]
+        missing = "; ".join(part for part in parts if part)
         if missing:
             return f"partial: {missing}"
         return "done: " + ", ".join(f"{claim} {verdict}" for claim, verdict in self.verdicts.items())

@@ -24,6 +24,7 @@ PARTS = {
     "text shearing to the original's length": "captions",
     "all captions are positives": "every_caption",
 }
+PARTIAL = "the claim on fine-tuned retrieval"
 _SMALL = {"dim": 64, "dropout": 0.0}
 CLAIMS = {
     "retrieval": Claim(
