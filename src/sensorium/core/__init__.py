@@ -1,6 +1,6 @@
 """Types and protocols only; imports torch and nothing else of the library."""
 
-from .errors import SensoriumError, nearest
+from .errors import SensoriumError, choice, nearest
 from .method import Embeds, Method, Predicts, Ranks, Tower
 from .paper import (
     Above,
@@ -55,6 +55,7 @@ __all__ = [
     "Trend",
     "Trial",
     "Value",
+    "choice",
     "cpu_seconds",
     "derive",
     "nearest",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class SensoriumError(Exception):
@@ -19,3 +22,14 @@ def nearest(given: str, valid: Iterable[str]) -> str:
         return ""
     shown = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
     return f"; expected one of {shown}"
+
+
+def choice(what: str, name: str, among: Mapping[str, T]) -> T:
+    """What a setting names.
+
+    Raises:
+        SensoriumError: an unknown name, with the nearest.
+    """
+    if name not in among:
+        raise SensoriumError(f"{what} {name!r}{nearest(name, among)}")
+    return among[name]

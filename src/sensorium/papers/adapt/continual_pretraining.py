@@ -17,7 +17,6 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -50,8 +49,8 @@ from sensorium.core import (
     Terms,
     Tokens,
     Trial,
+    choice,
     derive,
-    nearest,
 )
 from sensorium.data.media.image import fit
 from sensorium.data.mixtures import (
@@ -104,7 +103,6 @@ ASKED = 300
 """Rows of each of these that are ranked."""
 LOOKED = 256
 """Rows per domain from which its difficulty is told."""
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -219,17 +217,6 @@ class Continual(Method):
 
     def rank(self, queries: Batch, items: Batch) -> Tensor:
         return self.model.rank(self.shrunk(queries), self.shrunk(items))
-
-
-def choice(what: str, name: str, among: Mapping[str, T]) -> T:
-    """What a setting names.
-
-    Raises:
-        SensoriumError: an unknown name, with the nearest.
-    """
-    if name not in among:
-        raise SensoriumError(f"{what} {name!r}{nearest(name, among)}")
-    return among[name]
 
 
 def free(method: Continual, batch: Batch) -> Terms:

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +47,7 @@ from sensorium.core import (
     Tower,
     Trial,
     Value,
+    choice,
     nearest,
 )
 from sensorium.data.rows import Rows
@@ -133,7 +133,6 @@ CLAIMS = {
 }
 """The same LM and tower in all arms. What an answer costs is counted, so that arms of ten steps do."""
 
-T = TypeVar("T")
 Layers = ConvLayers | TransformerLayers
 Reads = Callable[[int, int, int], int]
 """Layer of the LM, of how many, of how many layers of the tower -> which of these it reads."""
@@ -201,10 +200,10 @@ class Evlm(Method):
         self.eye, self.decoder, self.weight = eye, decoder, config.balance
         self.generates: Mapping[str, str] = dict.fromkeys(says, "text")
         self.media = MediaTokens(config.media, decoder.dim)
-        count, choose = len(decoder.layers), _choice("reads", config.reads, READS)
+        count, choose = len(decoder.layers), choice("reads", config.reads, READS)
         self.reads = [choose(n, count, len(eye.dims)) for n in range(count)]
         mlp = partial(Experts, experts=config.experts, top=config.top) if config.experts else Dense
-        gate, heads = _choice("gate", config.gate, GATES), decoder.dim // decoder.each
+        gate, heads = choice("gate", config.gate, GATES), decoder.dim // decoder.each
         self.crosses = nn.ModuleList(GatedCross(decoder.dim, heads, eye.dims[which], mlp, gate) for which in self.reads)
 
     def losses(self, batch: Batch, rng: Rng) -> Terms:
@@ -278,12 +277,6 @@ def _ids(batch: Batch, key: str) -> Ids:
     return value
 
 
-def _choice(what: str, name: str, among: Mapping[str, T]) -> T:
-    if name not in among:
-        raise SensoriumError(f"{what} {name!r}{nearest(name, among)}")
-    return among[name]
-
-
 def cross(eye: Layers, decoder: Decoder, config: Config, says: list[str]) -> Method:
     """Visual tokens beside the sequence."""
     return Evlm(eye, decoder, config, says)
@@ -300,10 +293,10 @@ JOINED: Mapping[str, Callable[[Layers, Decoder, Config, list[str]], Method]] = {
 def build(config: Config, fields: Fields, bases: Bases) -> Method:
     """The LM and the image tower of the shared starts, joined as the config says."""
     with torch.random.fork_rng(devices=[]):  # a start that is opened for the first time draws weights of its own
-        decoder = decoder_of(_choice("lm", config.lm, STARTS)(bases, "causal-lm"))
-        tower = _choice("eye", config.eye, STARTS)(bases, "pair-encoder").towers["image"]  # type: ignore[index]
+        decoder = decoder_of(choice("lm", config.lm, STARTS)(bases, "causal-lm"))
+        tower = choice("eye", config.eye, STARTS)(bases, "pair-encoder").towers["image"]  # type: ignore[index]
     eye = layers_of(tower, config.stride)  # type: ignore[arg-type]
-    return _choice("joined", config.joined, JOINED)(eye, decoder, config, sayable(fields, config.says))
+    return choice("joined", config.joined, JOINED)(eye, decoder, config, sayable(fields, config.says))
 
 
 def stages(config: Config, method: Method, rows: Rows, trial: Trial) -> Sequence[Stage]:
