@@ -6,6 +6,10 @@ cross-attention; each layer reads another layer of the image tower, and routed e
 Differs from prefix-lm in that visual tokens never enter the sequence: they cost keys and values, not layers.
 Claim: FLOPs far below concatenating visual tokens as their number grows, at equal accuracy; hierarchical above last
 layer.
+Piloted, not yet measured (world/questions, one seed, rate 3e-3, 16 visual tokens): 0.99 exact at 28,800 samples where
+the same LM and tower with concatenation have 0.80; at 12,800 0.80, last layer 0.73, from the lowest layer 0.61. An
+answer takes 1.1, 0.5 and 0.2 times the operations at 16, 64 and 256 visual tokens; keys and values are held of all of
+them either way.
 """
 
 from __future__ import annotations
