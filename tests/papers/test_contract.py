@@ -35,6 +35,7 @@ from .conftest import SCRATCH
 PAPERS = sorted(papers())
 STEPS, BATCH = 6, 12
 
+SHUT = {"evlm": "what stands behind a gate that is shut at first is reached when the gate has moved, a step later"}
 UNTRAINED = {
     "baseline/asif": "training-free: the training pairs are the model, and `stages` is empty",
     "baseline/ridge": "a closed form: `solve` is the whole training, and `stages` is empty",
@@ -247,7 +248,7 @@ def test_every_trainable_parameter_gets_a_gradient(slug: str, data: Dataset) -> 
     p.method.train()
     left = {name: q for name, q in p.method.named_parameters() if q.requires_grad}
     optimiser = torch.optim.SGD(left.values(), lr=0.01)
-    for step in range(2):  # what stands behind a gate that is shut at first is reached when the gate has moved
+    for step in range(2 if slug in SHUT else 1):
         optimiser.zero_grad()
         terms = p.method.losses(p.stages[0].data.batch(step), Rng(0).at(step))  # type: ignore[union-attr]
         torch.stack(list(terms.values())).sum().backward()

@@ -296,9 +296,8 @@ JOINED: Mapping[str, Callable[[Layers, Decoder, Config, list[str]], Method]] = {
 
 def build(config: Config, fields: Fields, bases: Bases) -> Method:
     """The LM and the image tower of the shared starts, joined as the config says."""
-    with torch.random.fork_rng(devices=[]):  # a start that is opened for the first time draws weights of its own
-        decoder = decoder_of(choice("lm", config.lm, STARTS)(bases, "causal-lm"))
-        tower = choice("eye", config.eye, STARTS)(bases, "pair-encoder").towers["image"]  # type: ignore[index]
+    decoder = decoder_of(choice("lm", config.lm, STARTS)(bases, "causal-lm"))
+    tower = choice("eye", config.eye, STARTS)(bases, "pair-encoder").towers["image"]  # type: ignore[index]
     eye = layers_of(tower, config.stride)  # type: ignore[arg-type]
     return choice("joined", config.joined, JOINED)(eye, decoder, config, sayable(fields, config.says))
 
