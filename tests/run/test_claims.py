@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from sensorium.core import SensoriumError
+from sensorium.core import Above, Arm, Budget, Cheaper, Claim, NotBelow, SensoriumError
 from sensorium.lab.sets import ONE, RECIPES, Recipe
 from sensorium.run import claims
-from sensorium.run.claims import Reproduction, TimeUp, by_use, claims_of, standing
+from sensorium.run.claims import Reproduction, TimeUp, by_use, claims_of, merit, standing
 from sensorium.run.ledger import latest
 
 PAPER = '''
@@ -34,7 +35,17 @@ SAYS = [
 
 
 def claim(says, data, arms=ARMS, rates=(3e-3,)):
-    return Claim(arms, says, "random order", rates, Budget(9600), 5, data, "scratch", batch=64)
+    return Claim(
+        arms=arms,
+        says=says,
+        beats="random order",
+        rates=rates,
+        budget=Budget(9600),
+        data=data,
+        towers="scratch",
+        batch=64,
+    )
+
 
 RUN = {"ours": Arm(run=f"{__file__}:many"), "baseline": Arm(run=f"{__file__}:few")}
 
@@ -162,6 +173,19 @@ def test_claims_whose_arms_serve_others_come_first(paper: str) -> None:
 def test_what_is_not_there_is_one_line(paper: str, claim: str, tier: str, words: str) -> None:
     with pytest.raises(SensoriumError, match=words):
         Reproduction(paper, claim, tier, workers=1, say=print, progress=lambda *_: None)
+
+
+def test_a_rate_is_chosen_on_what_is_first_said_of_the_arm_or_on_what_the_claim_says() -> None:
+    arms = {"ours": Arm(), "baseline": Arm(paper="baseline/clip")}
+    says = [Above("accuracy", 0.1), NotBelow("cer", 0.02, higher=False), Cheaper("cpu_s", 2.0)]
+    one = Claim(arms=arms, says=says, beats="", rates=(1e-3,), budget=Budget(64), chosen={"baseline": "cer"})
+    found = {"accuracy": 0.7, "cer": 0.2}
+    assert [merit(one, arm, found) for arm in arms] == [0.7, -0.2]
+    assert merit(one, "ours", {"cer": 0.2}) == merit(one, "baseline", {"cer": math.nan}) == -math.inf
+    with pytest.raises(SensoriumError, match=r"'base'.*did you mean 'baseline'"):
+        replace(one, chosen={"base": "cer"})
+    with pytest.raises(SensoriumError, match="no statement is about 'wer'"):
+        replace(one, chosen={"ours": "wer"})
 
 
 def test_a_baseline_claims_nothing() -> None:

@@ -94,7 +94,7 @@ def test_arms_of_a_statement() -> None:
 def test_a_claim_with_an_unknown_arm_is_told_the_nearest() -> None:
     def claim(*says: Statement) -> Claim:
         arms = {"ours": Arm(), "baseline": Arm(paper="baseline/clip")}
-        return Claim(arms, says, beats="majority", rates=(1e-3,), budget=Budget(100))
+        return Claim(arms=arms, says=says, beats="majority", rates=(1e-3,), budget=Budget(100))
 
     check(claim(Above("r@1", 0.1), Above("r@1", 0.1, baseline="majority")))
     with pytest.raises(SensoriumError, match=r"^Above: unknown arm 'bseline'; did you mean 'baseline'\?$"):

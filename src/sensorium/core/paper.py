@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Protocol, runtime_checkable
 
-from .errors import SensoriumError
+from .errors import SensoriumError, nearest
 from .method import Method, Tower
 from .rng import Rng
 
@@ -222,13 +222,14 @@ class Cheaper:
 Statement = Above | NotBelow | Keeps | Sooner | Trend | Cheaper
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Claim:
     """What `reproduce` measures: named arms, statements about them, the trivial predictor each arm must beat first.
 
     `data` names the set of arms that name none ("starter", "world/binding" …), `towers` what they start from ("auto",
     "scratch" or names), `needs` the properties that a shared start must have, else nothing is tested; `batch` the rows
-    per step of every arm.
+    per step of every arm. `chosen`: arm -> the metric of a statement that its rate is chosen on, where that is not the
+    first that a statement about the arm names.
     """
 
     arms: Mapping[str, Arm]
@@ -241,6 +242,14 @@ class Claim:
     towers: str = "auto"
     needs: Sequence[str] = ()
     batch: int = 256
+    chosen: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if odd := set(self.chosen) - set(self.arms):
+            raise SensoriumError(f"Claim: chosen names {min(odd)!r}{nearest(min(odd), self.arms)}")
+        known = {m for s in self.says if (m := getattr(s, "metric", ""))}
+        if lost := set(self.chosen.values()) - known:
+            raise SensoriumError(f"Claim: no statement is about {min(lost)!r}, which a rate is chosen on")
 
 
 class Bases(Protocol):

@@ -224,7 +224,9 @@ class Reproduction:
         for _ in range(2):
             each = [(arm, rate) for arm in trained for rate in grid]
             self.carry_out([(a, Run(self.job(a, r, TUNING_SEED), "tuning", False, False)) for a, r in each])
-            best |= {arm: max(grid, key=lambda rate, arm=arm: self._tuned(arm, rate)) for arm in trained}  # type: ignore[misc]
+            for arm in trained:
+                merits = {r: merit(self.claim, arm, self.outcome(arm, r, TUNING_SEED).validation) for r in grid}
+                best[arm] = max(grid, key=merits.__getitem__)
             edges = [best[arm] for arm in trained if best[arm] in (grid[0], grid[-1])]
             if not edges or len(grid) > len(self.claim.rates):
                 break
@@ -233,14 +235,6 @@ class Reproduction:
             self.say(f"best rate at the edge of the grid: {more:.2g} is tried for every arm")
             grid = tuple(sorted((*grid, more)))
         return best
-
-    def _tuned(self, arm: str, rate: float) -> float:
-        """The validation score that a rate is chosen by: the first metric that a statement names for the arm."""
-        found = self.outcome(arm, rate, TUNING_SEED).validation
-        says = [s for s in self.claim.says if arm in arms_of(s)] or list(self.claim.says)
-        metric = next((m for s in says if (m := getattr(s, "metric", ""))), "r@1")
-        score = found.get(metric, -math.inf)
-        return score if next((getattr(s, "higher", True) for s in says), True) else -score
 
     def run(self) -> Reproduced:
         """The whole reproduction; appends its row to the ledger."""
@@ -443,6 +437,17 @@ def compute(job: Job, function: str, folder: str) -> None:
 
 def _outcome(folder: Path) -> Outcome:
     return Outcome(**json.loads((folder / "scores.json").read_text(encoding="utf-8")))
+
+
+def merit(claim: Claim, arm: str, validation: Scores) -> float:
+    """What a rate of an arm is chosen by, higher better: the score that `Claim.chosen` says, else the first metric that
+    a statement names for the arm; -inf where the run has no such score."""
+    says = [s for s in claim.says if arm in arms_of(s)] or list(claim.says)
+    metric = claim.chosen.get(arm) or next((m for s in says if (m := getattr(s, "metric", ""))), "r@1")
+    score = validation.get(metric, math.nan)
+    said = (s for s in (*says, *claim.says) if getattr(s, "metric", "") == metric)
+    better = score if next((getattr(s, "higher", True) for s in said), True) else -score
+    return -math.inf if math.isnan(better) else better
 
 
 def _by_chance(metric: str, drawn: Mapping[str, float]) -> float | None:
