@@ -418,7 +418,7 @@ def dear(times: float, tops: Sequence[float]) -> dict[str, Any]:
     costs = {"ours": [{"cpu_s": 10.0 * times + e, "samples": 100.0} for e in NOISE[:5]]}
     costs["baseline"] = [{"cpu_s": 10.0, "samples": 100.0}] * 5
     base = around(0.4, turn=3)
-    longer = [{"cpu_s": [10.0, 15.0, 20.0, 30.0], "r@1": [b, *(b - 0.4 + t for t in tops)]} for b in base]
+    longer = [{"samples": [100.0, 150.0, 200.0, 300.0], "r@1": [b, *(b - 0.4 + t for t in tops)]} for b in base]
     return {"runs": scored("r@1", ours=around(0.6), baseline=base), "costs": costs, "longer": {"baseline": longer}}
 
 
@@ -429,6 +429,12 @@ def test_equal_cost_reads_the_baselines_curve_at_ours_cost() -> None:
     assert found.estimate == pytest.approx(0.2, abs=0.01)
     assert found.equal_cost.estimate == pytest.approx(0.125, abs=0.01)
     assert "; at equal cost (1.8x per sample) ours is 0.12" in found.sentence
+
+
+def test_one_run_on_a_busy_machine_makes_nothing_dearer() -> None:
+    busy = dear(1.0, (0.45, 0.5, 0.55))
+    busy["costs"]["ours"] = [*busy["costs"]["ours"][:4], {"cpu_s": 40.0, "samples": 100.0}]
+    assert judge(Above("r@1", 0.1), **busy).equal_cost is None
 
 
 def test_the_weaker_verdict_counts() -> None:

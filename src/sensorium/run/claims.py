@@ -17,8 +17,6 @@ from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
-
 from sensorium.core import Above, Claim, Keeps, NotBelow, Paper, Scores, SensoriumError, Trial, nearest
 from sensorium.data.cache import home
 from sensorium.data.dataset import Dataset
@@ -33,7 +31,7 @@ from .load import attribute, label, paper, papers, resolve
 from .plan import HASHES, Job, plan, wanted
 from .race import TUNING_SEED, Run, dataset_of, line_of, result_of, work, worker_pool
 from .runs import NUMERICS, Outcome, key_of
-from .statements import DEARER, Verdict, arms_of, check, judge, record
+from .statements import DEARER, Verdict, arms_of, check, judge, per_sample, record
 from .tasks import TRIVIAL, trivial
 
 SETS = "sensorium.lab.sets:data_set"
@@ -327,13 +325,9 @@ class Reproduction:
         self, rates: Mapping[str, float], costs: Mapping[str, Sequence[Mapping[str, float]]], seeds: int
     ) -> dict[str, list[dict[str, list[float]]]]:
         """The baseline of a statement at 1, 1.5, 2 and 3 times its samples, where ours is the dearer per sample."""
-
-        def each(arm: str) -> float:
-            found = [c["cpu_s"] / c["samples"] for c in costs[arm] if c.get("samples")]
-            return float(np.mean(found)) if found else math.nan
-
+        each = {arm: per_sample(c) for arm, c in costs.items()}
         pairs = {(s.ours, s.baseline) for s in self.claim.says if isinstance(s, Above | NotBelow | Keeps)}
-        dear = {base for ours, base in pairs if base in rates and base != ours and each(ours) / each(base) > DEARER}
+        dear = {base for ours, base in pairs if base in rates and base != ours and each[ours] / each[base] > DEARER}
         found: dict[str, list[dict[str, list[float]]]] = {}
         for base in sorted(dear):
             steps = [round(self.samples * k) for k in LONGER]
@@ -345,7 +339,7 @@ class Reproduction:
 
     def _long(self, arm: str, rate: float, seed: int, samples: Sequence[int]) -> dict[str, list[float]]:
         outcomes = [self.outcome(arm, rate, seed, n) for n in samples]
-        columns: dict[str, list[float]] = {"cpu_s": [o.cost["cpu_s"] - o.cost.get("setup_s", 0.0) for o in outcomes]}
+        columns: dict[str, list[float]] = {"samples": [float(n) for n in samples]}
         for metric in outcomes[0].test:
             columns[metric] = [o.test.get(metric, math.nan) for o in outcomes]
         return columns

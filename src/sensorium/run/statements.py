@@ -435,10 +435,11 @@ def _ceiling(statement: Statement, m: _Measured) -> tuple[Word, str] | None:
     return "no headroom", f"{m.name(arm)} is at {mean:.3g} on {metric}, ceiling {statement.ceiling:g}"
 
 
-def _per_sample(m: _Measured, arm: str) -> float:
-    """CPU-seconds per sample, the mean over seeds; NaN where it was not measured or nothing is trained."""
-    trained = [run for run in m.costs.get(arm, ()) if run.get("samples") and run.get("cpu_s")]
-    return sum(run["cpu_s"] / run["samples"] for run in trained) / len(trained) if trained else math.nan
+def per_sample(costs: Sequence[Mapping[str, float]]) -> float:
+    """CPU-seconds per sample: the median over seeds, since a busy machine doubles one now and then; NaN where it was
+    not measured or nothing is trained."""
+    trained = [run for run in costs if run.get("samples") and run.get("cpu_s")]
+    return float(np.median([run["cpu_s"] / run["samples"] for run in trained])) if trained else math.nan
 
 
 def _with_equal_cost(statement: Statement, m: _Measured, verdict: Verdict) -> Verdict:
@@ -448,10 +449,10 @@ def _with_equal_cost(statement: Statement, m: _Measured, verdict: Verdict) -> Ve
     """
     if isinstance(statement, Trend | Cheaper) or statement.ours == statement.baseline:
         return verdict
-    times = _per_sample(m, statement.ours) / _per_sample(m, statement.baseline)
+    times = per_sample(m.costs.get(statement.ours, ())) / per_sample(m.costs.get(statement.baseline, ()))
     if not times > DEARER or (isinstance(statement, Sooner) and statement.over != "samples"):
         return verdict
-    equal = _equal_cost(statement, m)
+    equal = _equal_cost(statement, m, times)
     said = f"{verdict.sentence}; at equal cost ({times:.2g}x per sample) {equal.sentence}"
     other: Word = "inconclusive" if equal.verdict == "not tested" else equal.verdict
     word = min(verdict.verdict, other, key=_STRENGTH.index)
@@ -461,25 +462,25 @@ def _with_equal_cost(statement: Statement, m: _Measured, verdict: Verdict) -> Ve
     return replace(verdict, verdict=word, sentence=said, open=still, equal_cost=equal)
 
 
-def _equal_cost(statement: Above | NotBelow | Keeps | Sooner, m: _Measured) -> Verdict:
-    """The statement against the baseline's score at ours' CPU-seconds, interpolated between its checkpoints."""
+def _equal_cost(statement: Above | NotBelow | Keeps | Sooner, m: _Measured, times: float) -> Verdict:
+    """The statement against the baseline's score at `times` ours' samples, interpolated between its checkpoints."""
     if isinstance(statement, Sooner):
         curves = [c for arm in (statement.ours, statement.baseline) for c in m.curves[arm] if c]
         if all("cpu_s" in c for c in curves):
             return _looked(replace(statement, over="cpu_s"), m)
         return _untested(statement, "the learning curves have no cpu_s")
     metric = (statement.of if isinstance(statement, Keeps) else "") or statement.metric
-    spent = [run.get("cpu_s", math.nan) for run in m.costs[statement.ours]]
-    longer = zip(m.longer.get(statement.baseline, ()), spent, strict=False)
-    scores = [_at_cost(curve, metric, cost) for curve, cost in longer]
+    seen = [times * run.get("samples", math.nan) for run in m.costs[statement.ours]]
+    longer = zip(m.longer.get(statement.baseline, ()), seen, strict=False)
+    scores = [_at(curve, metric, samples) for curve, samples in longer]
     if len(scores) < 2 or not np.isfinite(scores).all():
         return _untested(statement, f"no checkpoint of {m.name(statement.baseline)} is that long")
     base = [{**run, metric: s} for run, s in zip(m.runs[statement.baseline], scores, strict=False)]
     return _looked(statement, replace(m, runs={**m.runs, statement.baseline: base}))
 
 
-def _at_cost(curve: Mapping[str, Sequence[float]], metric: str, cost: float) -> float:
-    for name in ("cpu_s", metric):
+def _at(curve: Mapping[str, Sequence[float]], metric: str, samples: float) -> float:
+    for name in ("samples", metric):
         if name not in curve:
             raise SensoriumError(f"the baseline's checkpoints have no {name!r}{nearest(name, curve)}")
-    return float(np.interp(cost, curve["cpu_s"], curve[metric], left=math.nan, right=math.nan))
+    return float(np.interp(samples, curve["samples"], curve[metric], left=math.nan, right=math.nan))
