@@ -17,8 +17,9 @@ from .load import papers, resolve
 
 PACKAGE = "sensorium"
 ROOT = Path(__file__).parent.parent
-FLOORS = ("blocks", "data", "evals", "lab")
-"""Hashed where they are imported; `core` and `run` count through the hand-raised `NUMERICS`."""
+FLOORS = ("blocks", "evals", "lab")
+"""Hashed where they are imported; `core`, `data` and `run` count through the hand-raised `NUMERICS`, and what was read
+through the fingerprint of the data."""
 WORDS = ("CLAIMS", "PARTS", "PARTIAL")
 """What a paper says about itself; its runs do not read it."""
 LIBRARIES = ("torch", "numpy", "tokenizers")
