@@ -24,7 +24,7 @@ from sensorium.run.load import config as settings_of
 from sensorium.run.load import label, resolve
 from sensorium.run.load import paper as paper_of
 from sensorium.run.lock import held, refuse_held
-from sensorium.run.plan import Job
+from sensorium.run.plan import Job, given_bases
 from sensorium.run.race import Race, Settings
 from sensorium.run.runs import TRIAL_STEPS, Model, execute, identity, load, timed
 from sensorium.run.save import every, free, record_of, same_run, state_of
@@ -49,6 +49,7 @@ def train(
     seed: int = 0,
     batch: int = 256,
     towers: str = "auto",
+    bases: Mapping[str, str] = {},
     config: Mapping[str, Any] | None = None,
     start: str = "",
     split: str = "given",
@@ -59,8 +60,9 @@ def train(
     say: Callable[[str], None] = print,
 ) -> Model:
     """Train one paper and return the model. `budget` is CPU time and becomes samples once, by timing 20 steps;
-    `samples` says it directly. `start` is a run whose weights to start from. The run folder is `out`, or a
-    temporary one.
+    `samples` says it directly. `start` is a run whose weights to start from, `bases` the checkpoints that stand in for
+    shared starts which the paper takes, by name or folder: {"causal-lm": "smollm2-135m"}. The run folder is `out`, or
+    a temporary one.
 
     A checkpoint is kept for every `save_every` of CPU time. SIGTERM and Ctrl-C finish the step, save and raise
     `Stopped`; `resume` goes on with what lies in `out`, under the same settings, to the very weights that a run without
@@ -76,11 +78,13 @@ def train(
     if split not in ("given", "redrawn"):
         raise SensoriumError(f"split {split!r}; expected given or redrawn")
     settings_of(paper_of(name), config or {})
+    chosen = choose(towers)
+    begun = given_bases(paper_of(name), chosen, bases)
     folder = Path(out) if out is not None else Path(mkdtemp(prefix="sensorium-")) / label(name)
     job = Job(
         name,
         str(data.path),
-        choose(towers),
+        chosen,
         rate,
         samples or TRIAL_STEPS * batch,
         seed,
@@ -91,6 +95,7 @@ def train(
         max_bad=data.max_bad,
         start=start,
         measures=tuple(getattr(paper_of(name), "MEASURES", ())),
+        bases=begun,
     )
     due = every(cpu_seconds(save_every))
     refuse_held(folder)
@@ -197,14 +202,15 @@ def race(
     seeds: int = 5,
     workers: int = 2,
     towers: str = "auto",
+    bases: Mapping[str, str] = {},
     split: str = "auto",
     batch: int = 256,
     out: str | Path | None = None,
     progress: Progress = _quiet,
     say: Callable[[str], None] = print,
 ) -> Board:
-    """Race papers (slugs or .py files; all that fit where empty) at equal budget. A stopped race with the same `out`
-    continues."""
+    """Race papers (slugs or .py files; all that fit where empty) at equal budget. `bases` as in `train`, for the
+    entrants that take them. A stopped race with the same `out` continues."""
     data = Dataset(data) if isinstance(data, str) else data
     folder = Path(out) if out is not None else Path(mkdtemp(prefix="sensorium-race-"))
     folder.mkdir(parents=True, exist_ok=True)
@@ -221,6 +227,7 @@ def race(
         batch,
         data.max_bad,
         f"sm.race({list(papers)!r}, {str(data.path)!r}, budget={budget!r}, seeds={seeds})",
+        dict(bases),
     )
     contest = Race(settings, folder, say, progress)
     contest.claim(folder)

@@ -14,6 +14,7 @@ from sensorium.data.columns import (
     Encoded,
     box_column,
     label_column,
+    mask_column,
     pixel_column,
     sound_field,
     sound_rate,
@@ -23,7 +24,7 @@ from sensorium.data.columns import (
     wave_column,
 )
 from sensorium.data.dataset import Dataset
-from sensorium.data.media import audio
+from sensorium.data.media import audio, masks
 from sensorium.data.tokenise import encode, fit_tokenizer
 
 from .conftest import folder, png
@@ -94,6 +95,33 @@ def test_boxes_in_pixels_become_shares_of_the_square(tmp_path: Path) -> None:
 def test_boxes_as_shares_are_shares_of_the_picture(tmp_path: Path) -> None:
     found = box_column(boxed(tmp_path / "d", [[0, 0, 1, 1], [0.25, 0.5, 0.5, 1]], (20, 40)), "boxes")
     torch.testing.assert_close(found.data[1], torch.tensor([[0.25, 0, 0.75, 1], [0.375, 0.5, 0.5, 1]]))
+
+
+def test_masks_are_fitted_as_their_picture_is(tmp_path: Path) -> None:
+    """40 x 20 stands in the middle of a square of 40: at 8 pixels a side that is rows 2 to 5."""
+    left, dot = np.zeros((20, 40), bool), np.zeros((20, 40), bool)
+    left[:, :20], dot[:5, 35:] = True, True
+    each = [masks.stored([masks.runs(left), masks.runs(dot)])[: 1 + k % 2] for k in range(24)]
+    rows = [{"file_name": "a.png", "text": f"t{k}", "masks": value} for k, value in enumerate(each)]
+    data = Dataset(folder(tmp_path / "d", rows, {"a.png": png(1, (40, 20))}))
+    assert data.kinds["mask"] == "mask" and data.about("mask", 1) == "2 masks"
+    assert np.array_equal(data.value("mask", 1), np.stack([left, dot]))
+    column = mask_column(data, "mask", 8)
+    found = column.rows(torch.tensor([1, 0]))
+    assert found.data.shape == (2, 2, 8, 8) and found.data.dtype == torch.bool and len(column) == 24
+    assert found.mask is not None and found.mask.tolist() == [[True, True], [True, False]]
+    assert found.data[0, 0, 2:6, :4].all() and found.data[0, 0].sum() == 16
+    assert found.data[0, 1].nonzero().tolist() == [[2, 7]] and not found.data[1, 1].any()
+    again = mask_column(data, "mask", 8).to(torch.device("cpu"))
+    assert again.data.shape[0] == 24 and torch.equal(again.data[1], found.data[0])
+
+
+def test_a_row_whose_masks_are_none_is_set_aside(tmp_path: Path) -> None:
+    good = [{"size": [20, 40], "counts": [800]}]
+    bad = [{"size": [20, 40], "counts": [799]}]
+    rows = [{"file_name": "a.png", "text": f"t{k}", "masks": bad if k == 3 else good} for k in range(24)]
+    data = Dataset(folder(tmp_path / "d", rows, {"a.png": png(1, (40, 20))}))
+    assert [b.reason for b in data.quarantine] == ["mask 1: its runs are 799 pixels of 800"] and len(data) == 23
 
 
 def test_spans_count_tokens_and_what_was_cut_off_is_masked(tmp_path: Path) -> None:

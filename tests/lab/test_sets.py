@@ -26,13 +26,15 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_set_is_an_ordinary_data_set(name: str) -> None:
     found = Dataset(data_set(name))
-    assert len(found) == 100 and not found.quarantine and found.name == name
+    more = 40 if RECIPES[name].shots else 0  # scenes of the few
+    assert len(found) == 100 + more and not found.quarantine and found.name == name
     assert {n: int((found.given == n).sum()) for n in ("train", "validation", "test")} == {
-        "train": 60,
+        "train": 60 + more,
         "validation": 20,
         "test": 20,
     }
-    assert len(set(found.groups.tolist())) == 100  # a scene is a group, however alike scenes look
+    if not RECIPES[name].maps:  # where rows of equal maps are of one group
+        assert len(set(found.groups.tolist())) == 100 + more  # a scene is a group, however alike scenes look
     assert ("text/negative" in found.kinds) == bool(RECIPES[name].wrong)
     assert ("image/negative" in found.kinds) == bool(RECIPES[name].edited)
 
@@ -111,3 +113,26 @@ def test_a_stream_is_its_domains_one_after_the_other() -> None:
     assert len(set(columns["scene"])) == 20 and len(set(columns["image"])) == 20
     long = [text for text, name in zip(columns["text"], columns["label"], strict=True) if name == "places"]
     assert all("background" in text for text in long)  # each domain keeps its own form
+
+
+def test_maps_boxes_and_numbers_are_true_of_their_picture() -> None:
+    recipe = RECIPES["world/modalities"]
+    columns, world = scenes(recipe, "train", 40), facts(recipe.seed, 40, recipe.config)
+    from sensorium.data.limits import Limits
+    from sensorium.data.media.image import load
+
+    shown = {
+        k: np.stack([np.asarray(load(png, Limits()))[..., 0] for png in columns[k]]) for k in ("image", *sets.MAPS)
+    }
+    there = shown["depth"] < 255
+    assert (there == (shown["mask"] > 0)).all() and (there == (shown["instances"] > 0)).all()
+    assert set(np.unique(shown["edges"])) == {0, 255}
+    for k in range(40):
+        kinds = sorted(int(v) // 42 - 1 for v in np.unique(shown["mask"][k][there[k]]))
+        assert kinds == sorted(world.shape[k, : world.n[k]].tolist())
+        assert len(np.unique(shown["depth"][k])) == 1 + world.n[k] == 1 + columns["objects"][k]
+        assert len(columns["boxes"][k]) == world.n[k]
+        inside = np.zeros((16, 16), bool)
+        for x0, y0, x1, y1 in (16 * np.array(columns["boxes"][k])).round().astype(int):
+            inside[y0:y1, x0:x1] = True
+        assert not (there[k] & ~inside).any() and true_of(columns["long"][k], world.rows([k])).all()

@@ -446,3 +446,110 @@ def test_asking_again_with_later_weights_would_be_seen() -> None:
     again.load_state_dict(state)
     run(other, again)
     assert changed(copied(whole), other)
+
+
+# Players
+
+
+class Duel(Method):
+    """A critic that tells numbers from moved ones, and a mover that it is to take for numbers."""
+
+    def __init__(self, spoil: Callable[[Terms, int], Terms] | None = None) -> None:
+        super().__init__()
+        draw = torch.Generator().manual_seed(0)
+        self.critic, self.mover, self.spoil = nn.Linear(3, 1), nn.Linear(3, 3), spoil
+        self.turns: list[tuple[bool, bool]] = []
+        with torch.no_grad():
+            for p in self.parameters():
+                p.copy_(torch.randn(p.shape, generator=draw))
+
+    def losses(self, batch: Batch, rng: Rng) -> Terms:
+        x = batch["x"]
+        assert isinstance(x, Field)
+        self.turns.append((self.critic.weight.requires_grad, self.mover.weight.requires_grad))
+        noise = torch.randn(x.data.shape, generator=rng("noise"))
+        real, made = self.critic(x.data).tanh(), self.critic(self.mover(noise)).tanh()
+        terms = {"d/score": (made - real).mean(), "g/score": -made.mean()}
+        return self.spoil(terms, rng.step) if self.spoil else terms
+
+
+def duel(steps: int, **more: Any) -> Stage:
+    return stage(steps, **{"players": {"d": "critic"}, "schedule": lambda _: 1.0, "clip": 1e6, **more})
+
+
+def test_players_take_turns_each_with_its_own_terms_and_weights() -> None:
+    """The same by hand: two optimisers, the critic's update before the mover's, which meets the new critic."""
+    ours, hand = Duel(), Duel()
+    steps = list(Fit(ours, [duel(4)], trial(4)))
+    assert ours.turns == [(True, False), (False, True)] * 4
+    assert [(s.n, s.samples, list(s.terms)) for s in steps] == [(k, 8 * k, ["d/score", "g/score"]) for k in range(1, 5)]
+    sides = {"d/score": hand.critic, "g/score": hand.mover}
+    settings: dict[str, Any] = {"betas": (0.9, 0.98), "eps": 1e-8}
+    optimisers = {
+        term: torch.optim.AdamW(
+            [{"params": [side.weight], "weight_decay": 0.01}, {"params": [side.bias], "weight_decay": 0.0}], 0.05,
+            **settings,
+        )
+        for term, side in sides.items()
+    }  # fmt: skip
+    for k in range(4):
+        for term, optimiser in optimisers.items():
+            hand.zero_grad()
+            hand.losses(Numbers().batch(k), trial(4).rng.at(k))[term].backward()
+            optimiser.step()
+    for (name, a), b in zip(ours.named_parameters(), hand.parameters(), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-6, rtol=0, msg=name)
+
+
+def test_without_players_the_same_terms_pull_on_everything() -> None:
+    """The test above can fail: summed, the mover's term moves the critic as well."""
+    apart, together = Duel(), Duel()
+    list(Fit(apart, [duel(1)], trial(1)))
+    list(Fit(together, [duel(1, players={})], trial(1)))
+    assert changed(copied(apart), together) and together.turns == [(True, True)]
+
+
+def test_what_the_method_froze_has_no_turn() -> None:
+    method = Duel()
+    method.critic.bias.requires_grad_(False)
+    before = copied(method)
+    list(Fit(method, [duel(3), stage(1)], trial(4)))
+    assert set(before) - changed(before, method) == {"critic.bias"}
+    assert method.turns[-1] == (True, True), "a stage's players are its own"
+
+
+@pytest.mark.parametrize("k", range(1, 6))
+def test_resuming_a_duel_equals_not_stopping(k: int) -> None:
+    whole, stopped, resumed = Duel(), Duel(), Duel()
+    stages = [duel(3), duel(2, data=Numbers(2))]
+    steps = list(Fit(whole, stages, trial(5)))
+    fit = Fit(stopped, stages, trial(5))
+    for step in fit:
+        if step.n == k:
+            break
+    state, weights = deepcopy(fit.state_dict()), copied(stopped)
+    resumed.load_state_dict(weights)
+    again = Fit(resumed, stages, trial(5))
+    again.load_state_dict(state)
+    assert [(s.n, s.terms) for s in again] == [(s.n, s.terms) for s in steps[k:]]
+    assert not changed(copied(whole), resumed)
+
+
+@pytest.mark.parametrize(
+    ("players", "words"),
+    [
+        ({"d": "critics"}, "player 'd': pattern 'critics' matches no parameter that is trained"),
+        ({"d": "critic", "e": "critic.bias"}, "players 'd' and 'e' both have 'critic.bias'"),
+        ({"d": "critic", "g": "mover"}, "the players leave no parameter"),
+        ({"e": "critic"}, "no term is named 'e/…'"),
+    ],
+)
+def test_players_without_weights_or_terms_are_named(players: dict[str, str], words: str) -> None:
+    with pytest.raises(SensoriumError, match=words):
+        list(Fit(Duel(), [duel(1, players=players)], trial(1)))
+
+
+def test_a_player_whose_loss_is_not_finite_is_named_with_its_terms() -> None:
+    fit = Fit(Duel(lambda terms, step: {**terms, "d/score": terms["d/score"] * math.nan}), [duel(1)], trial(1))
+    with pytest.raises(FloatingPointError, match=r"step 0 \(d/score=nan, rate"):
+        list(fit)

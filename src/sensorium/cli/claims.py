@@ -6,7 +6,9 @@ import math
 import re
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
 
 if TYPE_CHECKING:
     from sensorium.run.ledger import Row
@@ -22,6 +24,7 @@ def reproduce(
     stale: bool = False,
     hours: float | None = None,
     workers: int = 2,
+    base: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     dry_run: bool = False,
     out: Path | None = None,
 ) -> None:
@@ -47,12 +50,14 @@ def reproduce(
         Begin no further run after so many hours; the same command continues.
     workers
         Runs at a time, one thread each.
+    base
+        name=checkpoint in the place of a shared start, in every arm that takes it; the row names it.
     dry_run
         Say what would run, then stop.
     out
         Folder of the pages, one per claim; $SENSORIUM_HOME/claims/pages where empty.
     """
-    from sensorium.cli.options import writable
+    from sensorium.cli.options import pairs, writable
     from sensorium.cli.progress import Bar
     from sensorium.core import SensoriumError
     from sensorium.data.cache import home
@@ -62,6 +67,7 @@ def reproduce(
 
     if hours is not None and not hours > 0:
         raise SensoriumError(f"--hours {hours:g}; expected more than 0")
+    given = pairs(base, "--base")
     bar, until = Bar(), math.inf if hours is None else time.monotonic() + 3600 * hours
     wanted = []
     for name in chosen(paper, family, all):
@@ -72,7 +78,9 @@ def reproduce(
                 raise
             continue
         for each in [claim] if claim else list(known):
-            wanted.append(Reproduction(name, each, tier, workers=workers, say=bar.say, progress=bar, until=until))
+            wanted.append(
+                Reproduction(name, each, tier, workers=workers, say=bar.say, progress=bar, until=until, bases=given)
+            )
     if stale:
         wanted = by_use([one for one in wanted if one.stale()])
         bar.say(f"{len(wanted)} {'claim is' if len(wanted) == 1 else 'claims are'} stale or not measured")

@@ -25,6 +25,7 @@ def race(
     papers: str = "",
     workers: int = 2,
     towers: str = "auto",
+    base: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     map: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     split: str = "auto",
     out: Path = Path("race"),
@@ -49,7 +50,9 @@ def race(
     workers
         Runs at a time, one thread each.
     towers
-        auto, scratch, or names joined by commas.
+        auto, scratch, or names and checkpoint folders joined by commas; role=name for one role.
+    base
+        name=checkpoint in the place of a shared start, for the entrants that take it.
     map
         role=column, such as text=caption; columns may be joined with +.
     split
@@ -81,6 +84,7 @@ def race(
         *(["--papers", papers] if papers else []),
         "--towers",
         towers,
+        *(w for b in base for w in ("--base", b)),
         *(w for m in map for w in ("--map", m)),
     ]
     if split not in ("auto", "given", "redrawn"):
@@ -100,6 +104,7 @@ def race(
         batch,
         max_bad,
         shlex.join(words),
+        pairs(base, "--base"),
     )
     bar = Bar()
     contest = Race(settings, out, bar.say, bar)

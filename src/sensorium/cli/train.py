@@ -19,6 +19,7 @@ def train(
     seed: int = 0,
     batch: int = 256,
     towers: str = "auto",
+    base: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     set: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     map: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     from_: Annotated[str, Parameter(name="--from")] = "",
@@ -51,7 +52,9 @@ def train(
     batch
         Rows per step.
     towers
-        auto, scratch, or names joined by commas.
+        auto, scratch, or names and checkpoint folders joined by commas; role=name for one role.
+    base
+        name=checkpoint in the place of a shared start, such as causal-lm=smollm2-135m or causal-lm=FOLDER.
     set
         name=value of the paper's settings.
     map
@@ -86,6 +89,7 @@ def train(
         seed=seed,
         batch=batch,
         towers=towers,
+        bases=pairs(base, "--base"),
         config=pairs(set, "--set"),
         start=from_,
         split=split,

@@ -11,12 +11,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xxhash
 from PIL import Image
 
 from .blobs import find
 from .limits import Limits, Refused, Seen
-from .media import audio, html, image, molecule, pdf, series, spans, table, video
+from .media import audio, html, image, masks, molecule, pdf, series, spans, table, video
 from .media.guard import Guard
 from .roles import box_format, media_of
 from .sources.table import Blob, Row
@@ -215,6 +216,16 @@ def _boxes(columns: tuple[str, ...], row: Row, limits: Limits) -> Cell:
     return _json([[round(float(x), 4) for x in box] for box in found], f"{len(found)} box{'es' * (len(found) != 1)}")
 
 
+def _masks(columns: tuple[str, ...], row: Row, limits: Limits) -> Cell:
+    value = row.values.get(columns[0])
+    if value is None:
+        raise Refused("no masks")
+    found = masks.load(value)
+    if found and found[0].height * found[0].width > limits.pixels:
+        raise Refused(f"masks of {found[0].width} x {found[0].height} pixels, limit {limits.pixels:,}")
+    return _json(masks.stored(found), f"{len(found)} mask{'s' * (len(found) != 1)}")
+
+
 def _spans(columns: tuple[str, ...], row: Row, limits: Limits) -> Cell:
     """Stretches of the text, which is the second column."""
     value, text = (row.values.get(c) for c in columns)
@@ -246,6 +257,7 @@ _VALUES: dict[str, Callable[[tuple[str, ...], Row, Limits], Cell]] = {
     "graph": _graph,
     "table": _table,
     "boxes": _boxes,
+    "mask": _masks,
     "spans": _spans,
     "value": _value,
 }
@@ -259,7 +271,8 @@ def picture(data: bytes, limits: Limits, draft: int = 0) -> Image.Image:
 
 
 def decoded(kind: str, stored: str | bytes, limits: Limits) -> Any:
-    """What a stored value is: PIL picture, Audio, Clip, Series, Graph, float32 boxes [K 4], float, dict, list, text."""
+    """What a stored value is: PIL picture, Audio, Clip, Series, Graph, float32 boxes [K 4], bool masks [K H W], float,
+    dict, list, text."""
     if isinstance(stored, bytes):
         loaders: dict[str, Callable[[bytes], Any]] = {
             "image": lambda d: picture(d, limits),
@@ -276,6 +289,9 @@ def decoded(kind: str, stored: str | bytes, limits: Limits) -> Any:
     value = json.loads(stored)
     if kind == "boxes":
         return table.boxes(value, "xyxy")
+    if kind == "mask":
+        found = [masks.pixels(one) for one in masks.load(value)]
+        return np.stack(found) if found else np.zeros((0, 0, 0), bool)
     if kind == "series":
         return series.load(value, limits)
     return series.load_pose(value, limits) if kind == "pose" else value

@@ -1,4 +1,4 @@
-"""Columns: pictures, sounds and ids stay on disk and a batch reads its rows; labels, values, boxes, spans are held."""
+"""Columns: pictures, sounds, ids and masks stay on disk and a batch reads its rows; all else is held."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 import xxhash
+from PIL import Image
 from tokenizers import Tokenizer
 from torch import Tensor
 
@@ -19,7 +20,7 @@ from sensorium.core import Field, Ids, Value
 
 from .cache import home, mapped, store_mapped
 from .dataset import Dataset
-from .media import audio
+from .media import audio, masks
 from .spans import token_spans
 from .store import Strings
 from .tokenise import PAD, encode
@@ -111,6 +112,28 @@ class Waves:
         for row, (first, n) in enumerate(zip(start.tolist(), count.tolist(), strict=True)):
             out[row, :n] = self.samples[first : first + n] / 32768
         return Field(out, mask)
+
+    def to(self, *args: Any, **kwargs: Any) -> Field:
+        """Every row, through `Tensor.to`."""
+        return self.rows(torch.arange(len(self))).to(*args, **kwargs)
+
+
+@dataclass(frozen=True, eq=False)
+class Masks:
+    """Masks of each row's objects, eight pixels to a byte [N K size*size/8], memory-mapped; how many a row has [N]."""
+
+    packed: Tensor
+    count: Tensor
+    size: int
+
+    def __len__(self) -> int:
+        return len(self.count)
+
+    def rows(self, index: Tensor) -> Field:
+        """Field [I K size size] bool and its mask [I K]."""
+        pixels = np.unpackbits(self.packed[index].numpy(), axis=-1).view(bool)
+        there = torch.arange(self.packed.shape[1]) < self.count[index][:, None]
+        return Field(torch.from_numpy(pixels.reshape(*pixels.shape[:2], self.size, self.size)), there)
 
     def to(self, *args: Any, **kwargs: Any) -> Field:
         """Every row, through `Tensor.to`."""
@@ -218,6 +241,36 @@ def box_column(data: Dataset, key: str, image: str = "image") -> Field:
         pixels = found * sides if shares else found
         out[row, : len(found)] = ((pixels + (side - sides) / 2) / side).clip(0, 1)
     return Field(torch.from_numpy(out), _counted(boxes, out.shape[1]))
+
+
+def mask_column(data: Dataset, key: str, size: int) -> Masks:
+    """Masks [N K size size] of the objects of each row, in the square that a picture is fitted into; `size` is a
+    multiple of 4. Made once, then memory-mapped."""
+    found = [json.loads(value) if value else [] for value in data.texts(key)]
+    count = torch.tensor([len(row) for row in found])
+    shape = (len(found), max(1, *map(len, found)), size * size // 8)
+    name = xxhash.xxh3_128_hexdigest(data.content(key).tobytes() + f"{size}/{shape}".encode())
+    path = home() / "decoded" / f"{name}.masks.npy"
+
+    def fill(out: np.ndarray) -> None:
+        for row, values in enumerate(found):
+            for k, one in enumerate(masks.load(values)):
+                out[row, k] = np.packbits(_squared(masks.pixels(one), size))
+
+    stored = mapped(path, shape, np.uint8)
+    stored = stored if stored is not None else store_mapped(path, shape, np.uint8, fill)
+    return Masks(torch.from_numpy(stored), count, size)
+
+
+def _squared(mask: np.ndarray, size: int) -> np.ndarray:
+    """bool [H W] -> bool [size size], scaled to fit inside as a picture is; a pixel is in where half of it is."""
+    scale = size / max(mask.shape)
+    height, width = (max(1, round(side * scale)) for side in mask.shape)
+    small = Image.fromarray(mask.astype(np.uint8) * 255).resize((width, height), Image.Resampling.BOX)
+    out = np.zeros((size, size), bool)
+    top, left = (size - height) // 2, (size - width) // 2
+    out[top : top + height, left : left + width] = np.asarray(small) >= 128
+    return out
 
 
 def span_column(data: Dataset, key: str, texts: Sequence[str], tokenizer: Tokenizer, length: int) -> Field:

@@ -90,7 +90,7 @@ class Dataset:
 
     @property
     def kinds(self) -> dict[str, str]:
-        """Kind per key: image, text, label, audio, video, series, pose, graph, table, boxes or value."""
+        """Kind per key: image, text, label, audio, video, series, pose, graph, table, boxes, mask or value."""
         return {key: column.kind for key, column in self.columns.items() if column.kind != "group"}
 
     @cached_property
@@ -160,7 +160,8 @@ class Dataset:
         return self._stored.strings(f"{key}#about")
 
     def value(self, key: str, i: int) -> Any:
-        """Row i, decoded: PIL picture, Audio, Clip, Series, Graph, float32 boxes [K 4], float, dict or text."""
+        """Row i, decoded: PIL picture, Audio, Clip, Series, Graph, float32 boxes [K 4], bool masks [K H W], float,
+        dict or text."""
         column = self._column(key)
         stored: str | bytes = self._stored.strings(key)[i]
         return decoded(column.kind, self._bytes(key, i) if column.kind in NOUNS else stored, self.limits)

@@ -29,6 +29,7 @@ NO_VALUES = frozenset(
 )
 BOXES = ("boxes", "bboxes", "bbox", "box", "lines", "objects", "regions", "lungs")
 SPANS = ("spans", "phrase_spans", "tokens_positive")
+MASKS = ("mask", "masks", "segmentation", "segmentations", "rle")
 POSES = ("pose", "poses", "joints", "skeleton", "keypoints", "motion")
 GRAPHS = ("smiles", "molecule", "mol")
 MEDIA = {
@@ -41,9 +42,9 @@ _CODES = (
     "nl nn no pa pl pt ro ru sk sl sq sr sv sw ta te th tr uk ur vi zh"
 )
 LANGUAGES = frozenset(_CODES.split())
-_HEADS = "image video audio series pose graph table boxes spans text label value group"
+_HEADS = "image video audio series pose graph table boxes mask spans text label value group"
 HEADS = tuple(_HEADS.split())
-ONE_COLUMN = ("image", "video", "audio", "series", "pose", "graph", "boxes", "spans", "value", "group")
+ONE_COLUMN = ("image", "video", "audio", "series", "pose", "graph", "boxes", "mask", "spans", "value", "group")
 _KEY = re.compile(rf"({'|'.join(HEADS)})(\.[A-Za-z0-9_-]+)?(/[A-Za-z0-9_-]+)?")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 LOOKED = 100
@@ -73,6 +74,8 @@ def _look_list(value: list[Any]) -> str:
     if isinstance(first, str):
         return "text"
     if isinstance(first, dict):
+        if {"size", "counts"} <= first.keys():
+            return "masks"
         words = "lines" if isinstance(first.get("text"), str) else "boxes"
         return words if first.keys() & {"box", "bbox"} else "list"
     if isinstance(first, list):
@@ -225,7 +228,7 @@ class _Inference:
         return True
 
     def structured(self) -> None:
-        """Series, poses, molecules, boxes."""
+        """Series, poses, molecules, boxes, masks."""
         of = self.profiles.items()
         if not {"series", "pose"} & self.heads:
             self.one("pose", [c for c, p in of if c in POSES and p.mostly("series", "boxes")])
@@ -238,6 +241,8 @@ class _Inference:
         if "boxes" not in self.heads:
             found = [c for c in BOXES if c in self.profiles and self.profiles[c].mostly("boxes", "lines")]
             self.one("boxes", found, box_format(found[0]) if found else "")
+        if "mask" not in self.heads:
+            self.one("mask", [c for c in MASKS if c in self.profiles and self.profiles[c].mostly("masks")])
 
     def text(self) -> None:
         """The candidate filled most often; ties by the order of TEXTS, the plain name before name_en before name_fr."""

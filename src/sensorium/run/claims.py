@@ -28,7 +28,7 @@ from .features import Progress
 from .keys import LIBRARIES, arm_key
 from .ledger import TIERS, Measured, Row, append, latest, machine, now, stale
 from .load import attribute, label, paper, papers, resolve
-from .plan import HASHES, Job, plan, wanted
+from .plan import HASHES, Job, given_bases, plan, wanted
 from .race import TUNING_SEED, Run, dataset_of, line_of, result_of, work, worker_pool
 from .runs import NUMERICS, Outcome, key_of
 from .statements import DEARER, Verdict, arms_of, check, judge, per_sample, record
@@ -86,6 +86,7 @@ class Reproduction:
         say: Callable[[str], None],
         progress: Progress,
         until: float = math.inf,
+        bases: Mapping[str, str] = {},
     ) -> None:
         known = claims_of(name)
         if claim not in known:
@@ -97,6 +98,10 @@ class Reproduction:
         self.paper, self.name, self.tier = resolve(name), claim, tier
         self.claim = known[claim]
         self.workers, self.say, self.progress, self.until = workers, say, progress, until
+        self.bases = bases
+        takes = {base for arm in self.claim.arms for base in wanted(self._paper(arm))}
+        if spare := sorted(set(bases) - takes):
+            raise SensoriumError(f"base {spare[0]!r} is taken by no arm of this claim{nearest(spare[0], takes)}")
         check(self.claim)
         if self.claim.beats not in TRIVIAL:
             raise SensoriumError(f"trivial predictor {self.claim.beats!r}{nearest(self.claim.beats, TRIVIAL)}")
@@ -117,6 +122,9 @@ class Reproduction:
         runs = len(self.claim.arms) * (len(self.claim.rates) + self.claim.seeds)
         data = ", ".join(dict.fromkeys(arm.data or self.claim.data for arm in self.claim.arms.values()))
         arms = ", ".join(self.names[arm] for arm in self.claim.arms)
+        data += "".join(
+            f", {source} as {name}, of which no property is measured" for name, source in self.bases.items()
+        )
         size = "20 steps each" if self.tier == "smoke" else f"up to {runs} runs of {self.samples:,} samples"
         return f"{label(self.paper)}, {self.name}: {arms} on {data}; {size}"
 
@@ -150,7 +158,19 @@ class Reproduction:
             batch=self.claim.batch,
             split_seed=0 if seed == TUNING_SEED else seed,
             measures=tuple(a.measures),
+            bases=self._begun(arm),
         )
+
+    def _begun(self, arm: str) -> Mapping[str, str]:
+        """What an arm begins from, where checkpoints are given for starts that it takes."""
+        module = self._paper(arm)
+        given = {name: source for name, source in self.bases.items() if name in wanted(module)}
+        return given_bases(module, attribute(TOWERS)(self.claim.towers), given)
+
+    def _foreign(self) -> dict[str, str]:
+        """The checkpoints that stand in for shared starts, with their hashes: "base causal-lm"."""
+        arms = [self._begun(arm) for arm in self.claim.arms]
+        return {f"base {name}": begun[name] for begun in arms for name in begun if name in self.bases}
 
     def _data(self, arm: str) -> Dataset:
         return dataset_of(Job("", str(self.folders[self.claim.arms[arm].data or self.claim.data]), {}, 0.0, 0, 0))
@@ -291,7 +311,7 @@ class Reproduction:
             ran = "smoke: every arm ran, nothing is judged"
             return [Verdict(record(s), "not tested", ran) for s in self.claim.says]
         named = [name for arm in self.claim.arms for name in wanted(self._paper(arm))]
-        if lacks := attribute(LACKS)(attribute(TOWERS)(self.claim.towers), self.claim.needs, named):
+        if lacks := attribute(LACKS)(attribute(TOWERS)(self.claim.towers), self.claim.needs, named, [*self.bases]):
             return [Verdict(record(s), "not tested", lacks[0]) for s in self.claim.says]
         runs = {arm: self.scores(arm, rate, seeds) for arm, rate in rates.items()}
         costs = {arm: self.costs(arm, rate, seeds) for arm, rate in rates.items()}
@@ -348,13 +368,16 @@ class Reproduction:
         """What each arm's scores depend on, as today's code and data have it."""
         trial = {"rates": list(self.claim.rates), "samples": self.samples, "batch": self.claim.batch}
         towers = attribute(TOWERS)(self.claim.towers)
+
+        def begun(arm: str) -> Mapping[str, str]:
+            return self._begun(arm) or attribute(HASHES)(wanted(self._paper(arm)), towers)
+
         return {
             name: arm_key(
                 arm,
                 self.paper,
                 data=self._data(name).fingerprint,
-                bases=towers
-                | {f"base {n}": sha for n, sha in attribute(HASHES)(wanted(self._paper(name)), towers).items()},
+                bases=towers | {f"base {n}": sha for n, sha in begun(name).items()},
                 trial=trial,
                 numerics=NUMERICS,
             )
@@ -369,7 +392,7 @@ class Reproduction:
 
     def stale(self) -> list[str]:
         """Why the newest row of this tier does not speak of today's code, or that there is none."""
-        newest = latest(self.paper, self.name, self.tier)
+        newest = latest(self.paper, self.name, self.tier, self._foreign())
         return ["not measured"] if newest is None else stale(newest, self.keys(newest.arms), self.claim.says)
 
     def row(self, rates: Mapping[str, float], seeds: int, verdicts: Sequence[Verdict]) -> Row:
@@ -389,7 +412,7 @@ class Reproduction:
             samples=self.samples,
             seeds=list(range(seeds)),
             data={name: self._data(arm).fingerprint for arm, name in self._sets().items()},
-            bases=attribute(TOWERS)(self.claim.towers),
+            bases=attribute(TOWERS)(self.claim.towers) | self._foreign(),
             versions={name: version(name).partition("+")[0] for name in ("sensorium", *LIBRARIES)},
             machine=machine(),
             date=now(),

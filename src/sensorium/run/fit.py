@@ -13,7 +13,7 @@ import torch
 import xxhash
 from torch import Tensor, nn
 
-from sensorium.core import Batch, Budget, Field, Method, SensoriumError, Trial, Value, derive
+from sensorium.core import Batch, Budget, Field, Method, SensoriumError, Terms, Trial, Value, derive
 from sensorium.data.stream import Stream
 
 Schedule = Callable[[float], float]
@@ -46,7 +46,11 @@ class AdamW:
 class Stage:
     """A stretch of training. `rates` maps name patterns to multiples of the trial's rate: the longest match wins, None
     freezes, and a pattern that matches nothing is an error. A callable `data` is asked when the stage begins, with the
-    method in eval mode and generators seeded from (seed, stage); what it returns may depend on the weights it saw."""
+    method in eval mode and generators seeded from (seed, stage); what it returns may depend on the weights it saw.
+
+    `players` maps names to patterns, such as "d": "critic". In each step every player has a turn of its own on the same
+    batch, in the order given, and last all the rest: who is not in turn is frozen, and terms named "d/..." train player
+    d alone. A method may leave out the terms of what is frozen."""
 
     data: Stream | Callable[[Method], Stream]
     budget: Budget
@@ -56,6 +60,7 @@ class Stage:
     schedule: Schedule = field(default_factory=cosine)
     clip: float = 1.0
     weights: Mapping[str, float] = field(default_factory=dict)
+    players: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,21 @@ def rate_groups(method: nn.Module, rates: Mapping[str, float | None], decay: flo
     return [{"params": p, "multiple": m, "weight_decay": d} for (m, d), p in groups.items()]
 
 
+def turns_of(method: nn.Module, players: Mapping[str, str]) -> dict[str, list[nn.Parameter]]:
+    """What is trained in the turn of each player, and last, as "", in that of the rest; of all that is not frozen."""
+    found: dict[str, list[nn.Parameter]] = {player: [] for player in (*players, "")}
+    for name, parameter in method.named_parameters():
+        whose = [player for player, pattern in players.items() if _matches(name, pattern)]
+        if len(whose) > 1:
+            raise SensoriumError(f"players {whose[0]!r} and {whose[1]!r} both have {name!r}; expected one player each")
+        if parameter.requires_grad:
+            found["".join(whose)].append(parameter)
+    if idle := [player for player, theirs in found.items() if not theirs]:
+        what = f"player {idle[0]!r}: pattern {players[idle[0]]!r} matches" if idle[0] else "the players leave"
+        raise SensoriumError(f"{what} no parameter that is trained")
+    return found
+
+
 class Fit:
     """Iterates over `Step`s of a method through its stages; `state_dict` and `load_state_dict` resume between steps."""
 
@@ -108,6 +128,7 @@ class Fit:
         # What the method itself froze stays frozen; a stage freezes for itself alone.
         self._trainable = {name for name, p in method.named_parameters() if p.requires_grad}
         self._still: list[nn.Module] = []
+        self._turns: dict[str, list[nn.Parameter]] = {}
         self._begun = -1  # the stage that the optimiser and the stream belong to
         self._optimiser: torch.optim.Optimizer | None = None
         self._stream: Stream | None = None
@@ -130,6 +151,7 @@ class Fit:
             parameter.requires_grad_(name in self._trainable)
         groups = rate_groups(self.method, stage.rates, stage.optim.decay)
         self._still = [m for m in self.method.modules() if self._stopped(m)]
+        self._turns = turns_of(self.method, stage.players) if stage.players else {}
         self._optimiser = torch.optim.AdamW(groups, lr=self.trial.rate, betas=stage.optim.betas, eps=stage.optim.eps)
         self._stream = self._ask(stage.data)
         self._begun, self.trained = self.stage, sum(p.numel() for group in groups for p in group["params"])
@@ -169,17 +191,11 @@ class Fit:
         method.train()
         for module in self._still:
             module.eval()
-        terms = method(batch, self.trial.rng.at(self.total))
-        loss = torch.stack([v * stage.weights.get(k, 1.0) for k, v in terms.items()]).sum()
-        named = ", ".join(f"{k}={float(v.detach()):g}" for k, v in terms.items())
-        if not torch.isfinite(loss):
-            raise FloatingPointError(f"loss is not finite at step {self.total} ({named}, rate {rate:g})")
-        self._optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_([p for g in self._optimiser.param_groups for p in g["params"]], stage.clip)
-        if not torch.isfinite(norm):
-            raise FloatingPointError(f"gradient is not finite at step {self.total} ({named}, rate {rate:g})")
-        self._optimiser.step()
+        terms: dict[str, Tensor] = {}
+        for player in self._turns or [""]:
+            terms |= self._turn(player, batch, rate)
+        for theirs in self._turns.values():
+            _let_train(theirs, True)
         method.after_step(batch)
         self.step, self.total = self.step + 1, self.total + 1
         self.samples += len(batch["row"])
@@ -194,6 +210,29 @@ class Fit:
             self.seconds,
             self.rows,
         )
+
+    def _turn(self, player: str, batch: Batch, rate: float) -> Terms:
+        """One update by the terms of a player alone; of everything where there are none."""
+        assert self._optimiser is not None
+        stage = self.stages[self.stage]
+        for other, theirs in self._turns.items():
+            _let_train(theirs, other == player)
+        terms: Terms = self.method(batch, self.trial.rng.at(self.total))
+        if self._turns:
+            terms = {k: v for k, v in terms.items() if _player(k, stage.players) == player}
+            if not terms:
+                raise SensoriumError(f"no term is named {player + '/…' if player else 'without a player'!r}")
+        loss = torch.stack([v * stage.weights.get(k, 1.0) for k, v in terms.items()]).sum()
+        named = ", ".join(f"{k}={float(v.detach()):g}" for k, v in terms.items())
+        if not torch.isfinite(loss):
+            raise FloatingPointError(f"loss is not finite at step {self.total} ({named}, rate {rate:g})")
+        self._optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_([p for g in self._optimiser.param_groups for p in g["params"]], stage.clip)
+        if not torch.isfinite(norm):
+            raise FloatingPointError(f"gradient is not finite at step {self.total} ({named}, rate {rate:g})")
+        self._optimiser.step()
+        return terms
 
     def state_dict(self) -> dict[str, Any]:
         """Position, moments by parameter name and, for a stream that was asked for, the weights it was asked with. The
@@ -230,6 +269,17 @@ class Fit:
             p = named[name]
             # AdamW counts steps on the CPU, wherever the weights are.
             self._optimiser.state[p] = {k: v.clone() if k == "step" else v.to(p, copy=True) for k, v in moments.items()}
+
+
+def _let_train(parameters: Sequence[nn.Parameter], yes: bool) -> None:
+    for parameter in parameters:
+        parameter.requires_grad_(yes)
+
+
+def _player(term: str, players: Mapping[str, str]) -> str:
+    """Whose a term is; "" is the rest."""
+    player, slash, _ = term.partition("/")
+    return player if slash and player in players else ""
 
 
 def _chained(digest: str, rows: Value) -> str:

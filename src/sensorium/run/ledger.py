@@ -100,12 +100,17 @@ def rows(paper: str) -> list[Row]:
     return found
 
 
-def latest(paper: str, claim: str, tier: str) -> Row | None:
-    """The newest row of a claim at a tier; None where it was not measured."""
+def latest(paper: str, claim: str, tier: str, foreign: Mapping[str, str] = {}) -> Row | None:
+    """The newest row of a claim at a tier, begun from the laboratory's starts or from `foreign` checkpoints in their
+    place ("base NAME"); None where it was not measured."""
     _tier(tier, "")
-    there = [r for r in rows(paper) if (r.claim, r.tier) == (claim, tier)]
+    there = [r for r in rows(paper) if (r.claim, r.tier, _given(r)) == (claim, tier, dict(foreign))]
     newest = max(range(len(there)), key=lambda i: (datetime.fromisoformat(there[i].date), i), default=None)
     return None if newest is None else there[newest]
+
+
+def _given(row: Row) -> dict[str, str]:
+    return {name: value for name, value in row.bases.items() if name.startswith("base ")}
 
 
 def stale(row: Row, keys: Mapping[str, str], says: Sequence[Statement] | None = None) -> list[str]:

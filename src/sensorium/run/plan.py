@@ -24,6 +24,7 @@ from sensorium.data.columns import (
     Column,
     box_column,
     label_column,
+    mask_column,
     pixel_column,
     sound_rate,
     span_column,
@@ -80,7 +81,8 @@ class Job:
     measures: Sequence[str] = ()
     """Further scores of a finished run: "module:function", Question -> Scored."""
     bases: Mapping[str, str] = field(default_factory=dict)
-    """Hashes of the shared starts that a finished run began from; those of today where there are none."""
+    """Hashes of the shared starts that a finished run began from, or of a job for which checkpoints are given; those of
+    today where there are none."""
 
     @property
     def trial(self) -> Trial:
@@ -139,14 +141,15 @@ def fit_fields(
     given: Tokenizer | None = None,
 ) -> tuple[dict[str, FieldInfo], Tokenizer | None]:
     """What each key is, fitted on train rows only, and a tokeniser where the text tower starts from scratch or `needs`
-    ask for ids: of `units` "characters", or else of pieces of words. A shared start's is `given`."""
+    ask for ids: of `units` "characters", or else of pieces of words. That of a shared start, or of a checkpoint in its
+    place, is `given`; where it cuts no texts, it learns from these how long they are."""
     texts = [k for k in data.kinds if data.kinds[k] == "text"]
     tokenizer = given
     ids = any(need.startswith("ids") for need in (needs or {}).values())
     if texts and given is None and (ids or towers.get("text", "scratch") == "scratch"):
         tokenizer = train_tokenizer(data, texts, train, units)
-        if ids:
-            lengthen(tokenizer, data, texts, train)
+    if texts and ids and tokenizer is not None:
+        lengthen(tokenizer, data, texts, train)
     found: dict[str, FieldInfo] = {}
     for key, kind in data.kinds.items():
         if kind == "image":
@@ -159,16 +162,19 @@ def fit_fields(
         elif kind == "audio":
             rate = sound_rate(data, key, train)
             found[key] = FieldInfo("audio", length=round(LONGEST_SOUND * rate), rate=rate)
+        elif kind == "mask":
+            found[key] = FieldInfo("mask", shape=(scratch_size(data, "image"),) * 2)
         elif kind in ("value", "boxes", "spans"):
             found[key] = FieldInfo(kind)
     return found, tokenizer
 
 
 def fitted(
-    module: Paper, data: Dataset, train: NDArray[np.int64], towers: Mapping[str, str]
+    module: Paper, data: Dataset, train: NDArray[np.int64], towers: Mapping[str, str], bases: Mapping[str, str] = {}
 ) -> tuple[dict[str, FieldInfo], Tokenizer | None]:
-    """The fields and the tokeniser of a paper's runs on these train rows, as its `NEEDS`, `UNITS` and `BASES` ask."""
-    given = attribute(WORDS)(wanted(module), towers)
+    """The fields and the tokeniser of a paper's runs on these train rows, as its `NEEDS`, `UNITS` and `BASES` ask;
+    `bases` are a job's."""
+    given = attribute(WORDS)(wanted(module), towers, bases)
     return fit_fields(data, train, towers, module.NEEDS, getattr(module, "UNITS", ""), given)
 
 
@@ -272,6 +278,8 @@ def columns(
             found[key] = value_column(data.texts(key))
         elif data.kinds[key] == "boxes":
             found[key] = box_column(data, key)
+        elif data.kinds[key] == "mask":
+            found[key] = mask_column(data, key, fields[key].shape[0])
         elif data.kinds[key] == "spans":
             if tokenizer is None:
                 raise SensoriumError(f"{key!r} counts tokens of the text; expected a text tower from scratch")
@@ -296,13 +304,22 @@ def begun_from(module: Paper, job: Job) -> Mapping[str, str]:
     return job.bases or attribute(HASHES)(wanted(module), job.towers)
 
 
+def given_bases(module: Paper, towers: Mapping[str, str], given: Mapping[str, str]) -> Mapping[str, str]:
+    """The `bases` of a job of a paper for whose starts checkpoints are given, by name or path; none where none are.
+
+    Raises:
+        SensoriumError: a start that the paper does not take, or a checkpoint that cannot stand in for it.
+    """
+    return attribute(HASHES)(wanted(module), towers, given) if given else {}
+
+
 def plan(job: Job, data: Dataset, say: Progress | None = None) -> Plan:
     """Split, fit the fields, build, gather the columns, solve closed forms, lay out the stages."""
     module = paper(job.paper)
     if why := unmet(module.NEEDS, data.kinds):
         raise SensoriumError(f"{job.paper} {data.lacks(why)}")
     parts = split(data, job.split_seed, job.split)
-    fields, tokenizer = fitted(module, data, parts.train, job.towers)
+    fields, tokenizer = fitted(module, data, parts.train, job.towers, job.bases)
     try:
         method = build(module, job, fields)
     except SensoriumError as problem:

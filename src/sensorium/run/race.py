@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from sensorium.blocks.towers.frozen import frozen_towers
-from sensorium.core import Ranks, SensoriumError, cpu_seconds
+from sensorium.core import Ranks, SensoriumError, cpu_seconds, nearest
 from sensorium.data.dataset import Dataset
 from sensorium.data.derive import negatives
 from sensorium.data.split import auto_mode, overlap, split
@@ -36,7 +36,7 @@ from .features import Progress
 from .load import label, paper, papers, resolve
 from .lock import NAME as LOCK
 from .lock import held
-from .plan import Job, build, columns, fitted, keys_for, unmet
+from .plan import Job, build, columns, fitted, given_bases, keys_for, unmet, wanted
 from .runs import TRIAL_STEPS, Outcome, execute, key_of, timed
 from .save import state_of
 from .stop import Stopped
@@ -79,6 +79,8 @@ class Settings:
     batch: int = 256
     max_bad: float = 0.1
     command: str = "sensorium race"
+    bases: Mapping[str, str] = field(default_factory=dict)
+    """Checkpoints in the place of shared starts, by name or path."""
 
 
 @lru_cache(maxsize=2)
@@ -154,6 +156,9 @@ class Race:
         mode, self.why_split = auto_mode(self.data)
         self.mode = mode if settings.split == "auto" else settings.split
         self.names, self.left_out = available(self.data, settings.papers, self.task.needs)
+        takes = {base for name in self.names for base in wanted(paper(name))}
+        if spare := sorted(set(settings.bases) - takes):
+            raise SensoriumError(f"base {spare[0]!r} is taken by nobody in this race{nearest(spare[0], takes)}")
         self._timing = 0.0
         self._spent: dict[Path, float] = {}
 
@@ -178,7 +183,13 @@ class Race:
             task=s.task,
             split_seed=0 if seed == TUNING_SEED else seed,
             max_bad=s.max_bad,
+            bases=self.bases(name),
         )
+
+    def bases(self, name: str) -> Mapping[str, str]:
+        """What an entrant begins from, where checkpoints are given for starts that it takes."""
+        module, s = paper(name), self.settings
+        return given_bases(module, s.towers, {k: v for k, v in s.bases.items() if k in wanted(module)})
 
     def warm(self) -> float:
         """Compute every feature once, here, so that workers only read. CPU-seconds it took."""
@@ -190,7 +201,7 @@ class Race:
             for seed in range(self.settings.seeds):
                 parts = split(self.data, seed, self.mode)
                 job = self.job(name, 1e-3, 1, seed)
-                fields, tokenizer = fitted(module, self.data, parts.train, job.towers)
+                fields, tokenizer = fitted(module, self.data, parts.train, job.towers, job.bases)
                 keys = keys_for({**module.NEEDS, **variants}, self.data.kinds)
                 if "text/negative" in keys and not any(negatives(self.data.texts("text"), parts.train.tolist())):
                     self.names.remove(name)
@@ -364,7 +375,11 @@ class Race:
         if path.is_file():
             there = json.loads(path.read_text())
             free = ("workers", "command")
-            if changed := [k for k in mine if k not in free and mine[k] != there.get(k)]:
+            if changed := [
+                k
+                for k in mine
+                if k not in free and mine[k] != there.get(k, mine[k] if k == "bases" and not mine[k] else None)
+            ]:
                 k = changed[0]
                 raise SensoriumError(
                     f"{folder} holds a race with {k} {there.get(k)!r}, asked for {mine[k]!r}; give --out a new folder"

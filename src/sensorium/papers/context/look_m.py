@@ -21,8 +21,9 @@ from torch import Tensor
 from sensorium.blocks.decode import Cache, Decoder
 from sensorium.blocks.precision import exact, wide
 from sensorium.blocks.prefix_lm import LONGEST, TEXT, CacheOf, PrefixLM, sayable
+from sensorium.blocks.shared import decoder_of
 from sensorium.blocks.similarity import unit
-from sensorium.core import Arm, Bases, Claim, Fields, SensoriumError, Tokens, derive, nearest
+from sensorium.core import Arm, Bases, Claim, Fields, SensoriumError, Tokens, choice, derive, nearest
 
 NEEDS = {
     "image": "image",
@@ -31,6 +32,7 @@ NEEDS = {
     "text/question": "ids optional",
     "text/answer": "ids optional",
 }
+BASES = {"causal-lm": "ids optional"}
 PARTS = {
     "cache compressed after prefill, per layer and head": "LookM",
     "recent and high-score tokens kept": "LookM.chosen",
@@ -38,7 +40,7 @@ PARTS = {
     "merging: averaged, pivotal, weighted": "MERGES",
     "drop-in cache for generation": "LookM.keep",
 }
-PARTIAL = "the claim, which needs a set of many image tokens and answers of several words; a real model's cache"
+PARTIAL = "the claim, which needs a set of many image tokens and answers of several words, and a real multimodal model"
 CLAIMS: dict[str, Claim] = {}
 ARMS: Mapping[str, Arm] = {
     "ours": Arm(),
@@ -192,13 +194,15 @@ def _left(slots: Tensor, there: Tensor, real: Tensor) -> Tensor:
 @dataclass(frozen=True)
 class Config:
     """`share` of the prompt that is kept, `recent` of these the last; `score` all, text or random, `prior` text or
-    none, `merge` averaged, pivotal, weighted or none. The rest is the prefix LM's."""
+    none, `merge` averaged, pivotal, weighted or none. The rest is the prefix LM's; its decoder is `lm` scratch or, of a
+    checkpoint that is given as causal-lm, frozen or trained."""
 
     share: float = 0.2
     recent: float = 0.5
     score: str = "all"
     prior: str = "text"
     merge: str = "pivotal"
+    lm: str = "scratch"
     dim: int = 128
     layers: int = 3
     heads: int = 4
@@ -227,7 +231,19 @@ def compressed(config: Config) -> CacheOf:
     return of
 
 
+def fresh(config: Config, fields: Fields, bases: Bases) -> Decoder:
+    """A small decoder over the data's own ids."""
+    return Decoder(fields["text"].vocab, config.dim, config.layers, config.heads, LONGEST)
+
+
+DECODERS: Mapping[str, Callable[[Config, Fields, Bases], Decoder]] = {
+    "scratch": fresh,
+    "frozen": lambda config, fields, bases: decoder_of(bases.get("causal-lm")),
+    "trained": lambda config, fields, bases: decoder_of(bases.copy("causal-lm")),
+}
+
+
 def build(config: Config, fields: Fields, bases: Bases) -> PrefixLM:
     """The prefix LM, decoding with the compressed cache."""
-    decoder = Decoder(fields["text"].vocab, config.dim, config.layers, config.heads, LONGEST)
+    decoder = choice("lm", config.lm, DECODERS)(config, fields, bases)
     return PrefixLM(bases.encoder("image", "tokens"), decoder, sayable(fields), compressed(config))
