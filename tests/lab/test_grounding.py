@@ -14,7 +14,7 @@ import torch
 from sensorium.core import Batch, Field, Method, Rng, SensoriumError, Terms
 from sensorium.data.dataset import Dataset
 from sensorium.lab import sets
-from sensorium.lab.grounding import RARE, rare
+from sensorium.lab.grounding import RARE, inside, rare, segmented
 from sensorium.lab.sets import RECIPES, Recipe, data_set, scenes
 from sensorium.lab.world.facts import COLOURS, SHAPES, facts, shown
 from sensorium.lab.world.scene import boxes
@@ -126,3 +126,52 @@ def test_a_method_without_boxes_is_told(small: Dataset) -> None:
     p = plan(Job("baseline/clip", "", SCRATCH, 1e-3, 60, 0, batch=12), small)
     with pytest.raises(SensoriumError, match="baseline/clip predicts no boxes"):
         rare(Question(p, small, p.split.test, torch.device("cpu")))
+
+
+class Drawn(Known):
+    """Answers with the boxes and masks that it is given for all rows."""
+
+    def __init__(self, boxes: torch.Tensor, masks: torch.Tensor | None) -> None:
+        super().__init__([])
+        self.boxes, self.masks = boxes, masks
+        self.predicts = {"boxes": "boxes"} | ({} if masks is None else {"mask": "mask"})
+
+    def predict(self, batch: Batch, of: str) -> Field:
+        assert set(batch) == {"image", "text", "spans"}
+        found = self.boxes if of == "boxes" else self.masks
+        assert found is not None
+        rows = found[self.asked : self.asked + len(batch["image"])]
+        return Field(rows)
+
+
+def test_masks_are_measured_pixel_by_pixel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SENSORIUM_HOME", str(tmp_path))
+    made = replace(RECIPES["world/segmentation"], rows=(60, 20, 30))
+    monkeypatch.setattr(sets, "RECIPES", {"world/segmentation": made})
+    data = Dataset(data_set("world/segmentation"))
+    p = plan(Job("mdetr", "", SCRATCH, 1e-3, 60, 0, batch=12), data)
+    truth, boxes_of = (p.rows.columns[key].rows(torch.from_numpy(p.split.test)) for key in ("mask", "boxes"))
+    assert isinstance(truth, Field) and isinstance(boxes_of, Field) and truth.mask is not None
+
+    def scores(masks: torch.Tensor | None) -> dict[str, float]:
+        asked = Question(replace(p, method=Drawn(boxes_of.data, masks)), data, p.split.test, torch.device("cpu"))
+        found = segmented(asked)
+        assert all(len(values) == 30 for values in found.items.values())
+        return dict(found.scores)
+
+    filled = inside(boxes_of.data, 32)
+    area, whole = (x.flatten(2).sum(-1).double() / 1024 for x in (truth.data, filled))
+    share = torch.where(truth.mask, area / whole, torch.nan).nanmean(1).mean()
+    assert scores(truth.data.float()) == pytest.approx({"mean iou": 1.0, "box iou": float(share)}, abs=5e-3)
+    assert scores(None)["mean iou"] == scores(None)["box iou"] < 0.9
+    assert scores(torch.zeros(truth.data.shape))["mean iou"] == 0.0
+
+
+def test_a_filled_box_holds_the_pixels_whose_centre_lies_in_it() -> None:
+    found = inside(torch.tensor([[[0.25, 0.0, 0.7, 0.5]]]), 4)[0, 0]
+    assert found.long().tolist() == [[0, 1, 1, 0], [0, 1, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
+
+
+def test_rows_without_masks_have_no_score(small: Dataset) -> None:
+    p = plan(Job("mdetr", "", SCRATCH, 1e-3, 60, 0, batch=12), small)
+    assert segmented(Question(p, small, p.split.test, torch.device("cpu"))).scores == {}

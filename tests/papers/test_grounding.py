@@ -228,12 +228,13 @@ def test_a_label_is_the_answer_to_the_text(asked: Dataset, tmp_path: Path) -> No
     with torch.no_grad():
         found = method.predict({k: batch[k] for k in ("image", "text")}, "label").data
         layers = method.answers(method.encode(batch))
-    assert found.shape == (BATCH, len(p.fields["label"].classes)) and torch.equal(found, layers[-1])
-    right = torch.stack([torch.nn.functional.cross_entropy(x[real], label.data[real]) for x in layers]).sum()
+    assert found.shape == (BATCH, len(p.fields["label"].classes)) and torch.equal(found, layers[-1, :, 0])
+    right = torch.stack([torch.nn.functional.cross_entropy(x[real], label.data[real]) for x in layers[:, :, 0]]).sum()
     torch.testing.assert_close(losses(method, batch)["answer"], right)
     assert boxes(method, batch).shape[:2] == (BATCH, 4)
     torch.stack(list(method.losses(batch, Rng(0)).values())).sum().backward()
     assert [n for n, q in method.named_parameters() if q.grad is None or not q.grad.any()] == []
+    assert list(method.predicts) == ["boxes", "label"]
     outcome = execute(job("mdetr"), asked, tmp_path / "run")
     assert {"recall@1", "accuracy"} <= set(outcome.test)
 

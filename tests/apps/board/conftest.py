@@ -22,6 +22,7 @@ from sensorium import api
 from sensorium.apps.server.app import create
 from sensorium.apps.server.state import Served, served
 from sensorium.data.dataset import Dataset
+from sensorium.data.media import masks
 from sensorium.run import race as racing
 
 from .tabs import CHROMIUM
@@ -66,7 +67,7 @@ def shapes(path: Path) -> Path:
 
 
 def scenes(path: Path) -> Path:
-    """All shapes, each with a question, its answer, its colour and the box of the phrase that names it."""
+    """All shapes, each with a question, its answer, its colour, and the box and mask of the phrase that names it."""
     path.mkdir(parents=True)
     every = [(c, s, p) for c in COLOURS for s in SHAPES for p in PLACES]
     rows = []
@@ -75,12 +76,13 @@ def scenes(path: Path) -> Path:
         picture(*words, 100 + k).resize((96, 96), Image.Resampling.NEAREST).save(path / f"{k:02}.png")
         x, y = (3 * v for v in PLACES[place])
         box = (x, y + 12, x + 33, y + 24) if shape == "bar" else (x, y, x + 33, y + 33)
+        pixels = np.zeros((96, 96), bool)
+        pixels[box[1] : box[3], box[0] : box[2]] = True
         phrase = f"a {colour} {shape}"
         asked = ("which colour", colour) if k % 2 else ("which shape", shape)
         row = {"file_name": f"{k:02}.png", "caption": f"{phrase} {place}", "colour": colour}
-        rows.append(
-            row | dict(zip(("question", "answer"), asked, strict=True)) | {"boxes": [box], "spans": [[0, len(phrase)]]}
-        )
+        named = {"boxes": [box], "spans": [[0, len(phrase)]], "masks": masks.stored([masks.runs(pixels)])}
+        rows.append(row | dict(zip(("question", "answer"), asked, strict=True)) | named)
     (path / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
 

@@ -14,6 +14,7 @@ from PIL import Image
 
 from sensorium.apps.board.able import offers
 from sensorium.apps.board.image import phrases_of
+from sensorium.apps.board.regions import Region, tinted
 from sensorium.apps.server import generating
 from sensorium.apps.server.batch import Batcher
 from sensorium.apps.server.generating import Turn
@@ -121,6 +122,9 @@ def test_boxes_are_drawn_where_the_phrases_are(studio: Site) -> None:
     for n, (name, box) in enumerate(zip(names, want, strict=True), 1):
         cells = re.findall(rf'<tr><th scope="row">{n}</th><td class="what">(.*?)</td><td>(\d+)</td><td>(\d+)', text)
         assert cells == [(name, str(box[0]), str(box[1]))]
+    (told,) = predict_all(studio.served.models["finder"], "mask", [row])
+    layers = re.findall(r'<image class="mask" href="([^"]+)" x="6" y="12" width="48" height="40"', text)
+    assert layers == [tinted(png, Region(6, 12, 48, 40)) for png in told["masks"]] and len(layers) == 2
     assert "finder reads words beside the picture; write some" in Page(looked(studio, 400, ask="boxes")).words
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import io
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from sensorium.apps.board.regions import POINTS, SHARE, Region, region_of
+from sensorium.apps.board.regions import POINTS, SHARE, TINT, VEIL, Region, region_of, tinted
 from sensorium.core import SensoriumError
 
 SIZE = (80, 40)
@@ -73,3 +76,19 @@ def test_a_region_is_cut_out_of_the_picture() -> None:
     part = Region(3, 4, 5, 6).of(picture)
     assert part.size == (5, 6) and part.getcolors() == [(30, (255, 0, 0))]
     assert str(Region(3, 4, 5, 6)) == "5 × 6 pixels at 3, 4"
+
+
+def test_a_mask_is_the_part_of_its_square_that_the_region_takes() -> None:
+    """20 x 10 pixels stand in the middle of a square of 8: its rows 2 to 5. The left half and a corner are meant."""
+    square = Image.new("L", (8, 8))
+    square.paste(255, (0, 0, 4, 8))
+    square.putpixel((7, 5), 200)
+    sent = io.BytesIO()
+    square.save(sent, "PNG")
+    found = tinted("data:image/png;base64," + base64.b64encode(sent.getvalue()).decode(), Region(3, 4, 20, 10))
+    head, _, content = found.partition(",")
+    drawn = Image.open(io.BytesIO(base64.b64decode(content)))
+    assert head == "data:image/png;base64" and drawn.size == (8, 4) and drawn.mode == "RGBA"
+    clear = [[drawn.getpixel((x, y))[3] == 0 for x in range(8)] for y in range(4)]
+    assert clear == [[False] * 4 + [True] * 4] * 3 + [[False] * 4 + [True] * 3 + [False]]
+    assert drawn.getpixel((0, 0)) == (*TINT, VEIL)

@@ -18,12 +18,13 @@ from sensorium.apps.server import generating
 from sensorium.apps.server.generating import Turn
 from sensorium.apps.server.predict import Picture, asks_of, predict_all
 from sensorium.apps.server.search import model_of, search, target_of
+from sensorium.apps.server.state import predicts_of
 from sensorium.core import SensoriumError, nearest
 
 from .able import KINDS, Offer, offers
 from .pages import HEADERS, PROBLEMS, named, render, served_by, told
 from .pictures import SIDE, hold, keep, kept, of_row, opened, pictured
-from .regions import MARKS, SHARE, Region, region_of, side_of_point, stroke_of
+from .regions import MARKS, SHARE, Region, region_of, side_of_point, stroke_of, tinted
 from .search import SEEN
 
 FORM = "/image/form"
@@ -45,10 +46,12 @@ class Shown:
 
 @dataclass(frozen=True)
 class Box:
-    """A rectangle that was found, in pixels of the picture, and the phrase it was found for."""
+    """A rectangle that was found, in pixels of the picture, and the phrase it was found for; where the run tells its
+    outline, a picture of the whole part that was asked about, clear but for what is meant."""
 
     phrase: str
     region: Region
+    mask: str = ""
 
 
 @dataclass(frozen=True)
@@ -198,12 +201,16 @@ async def _match(request: Request, run: str, part: Image.Image, region: Region, 
 
 
 async def _boxes(request: Request, run: str, part: Image.Image, region: Region, words: str) -> Found:
-    """Where each phrase is within a part of a picture, told in pixels of the whole."""
+    """Where each phrase is within a part of a picture, in pixels of the whole, with its mask where there is one."""
     names, row = _row(request, run, part, words)
     found = await _predicted(request, run, "boxes", row)
     boxes = [_placed(box, region) for box in found["boxes"]]
-    phrases = names if len(names) == len(boxes) else [""] * len(boxes)
-    return Found("boxes", run, region, phrases=names, boxes=[Box(*pair) for pair in zip(phrases, boxes, strict=True)])
+    phrases, masks = names if len(names) == len(boxes) else [""] * len(boxes), [""] * len(boxes)
+    if "mask" in predicts_of(served_by(request).models[run]):
+        drawn = await _predicted(request, run, "mask", row)
+        masks = [tinted(png, region) for png in drawn["masks"]]
+    each = [Box(*one) for one in zip(phrases, boxes, masks, strict=True)]
+    return Found("boxes", run, region, phrases=names, boxes=each)
 
 
 async def _label(request: Request, run: str, part: Image.Image, region: Region, words: str) -> Found:

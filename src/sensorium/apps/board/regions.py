@@ -1,7 +1,9 @@
-"""What is drawn on a picture, as the rectangle that is asked about. Pixels count from the upper left corner."""
+"""What is drawn on a picture: the part that is asked about, the mask of an answer. Pixels count from the upper left."""
 
 from __future__ import annotations
 
+import base64
+import io
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,6 +18,8 @@ SHARE = 0.25
 """Side of the square around a point, as a share of the picture's shorter side."""
 POINTS = 400
 """Points of a stroke."""
+TINT, VEIL = (217, 115, 13), 130
+"""Colour of a mask, and how much of the picture it hides, of 255."""
 Size = tuple[int, int]
 
 
@@ -46,6 +50,20 @@ def region_of(given: Mapping[str, str], size: Size) -> Region:
     if mark not in MARKS:
         raise SensoriumError(f"mark {mark!r}{nearest(mark, MARKS)}")
     return MARKS[mark](given, size)
+
+
+def tinted(mask: str, region: Region) -> str:
+    """A mask of the square that a region is fitted into, as a data URL of a PNG -> that of the region's own part of it,
+    clear but for the mask."""
+    square = Image.open(io.BytesIO(base64.b64decode(mask.partition(",")[2]))).convert("L")
+    scale = square.width / max(region.width, region.height)
+    width, height = (max(1, round(side * scale)) for side in (region.width, region.height))
+    left, top = (square.width - width) // 2, (square.height - height) // 2
+    inside = square.crop((left, top, left + width, top + height))
+    out, veil = io.BytesIO(), inside.point(lambda value: VEIL if value > 127 else 0)
+    colours = [inside.point(lambda _, level=level: level) for level in TINT]
+    Image.merge("RGBA", (*colours, veil)).save(out, "PNG")
+    return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode()
 
 
 def side_of_point(size: Size) -> int:

@@ -75,7 +75,7 @@ def warm(served: Served) -> None:
     """Predict once with every run that predicts, so that the first request does not wait for its towers."""
     for model in served.models.values():
         needs = asks_of(model) if predicts_of(model) else {}
-        kinds = {key: need.split()[0] for key, need in needs.items()}
+        kinds = {key: need for key, need in needs.items() if "optional" not in need}
         if kinds and set(kinds.values()) <= set(KINDS):
             row = {key: _probe(model, key, kind) for key, kind in kinds.items()}
             predict_all(model, next(iter(predicts_of(model))), [row])
