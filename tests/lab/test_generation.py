@@ -17,7 +17,7 @@ from sensorium.core import Batch, Field, Ids, Method, Predicts, Rng, SensoriumEr
 from sensorium.data.dataset import Dataset
 from sensorium.data.tokenise import encode
 from sensorium.lab import sets
-from sensorium.lab.generation import agreement, painting, rebuilding, telling
+from sensorium.lab.generation import agreement, fidelity, foretold, painting, rebuilding, telling
 from sensorium.lab.sets import data_set, recipe
 from sensorium.lab.starts import opened
 from sensorium.lab.world import reader
@@ -174,6 +174,30 @@ def test_right_pictures_score_as_true_ones_and_others_as_unrelated_ones(planned:
     assert found["unrelated objects"] < 0.1 and found["unrelated colours"] < 0.3
     off = painting(ask(planned, data, Knows(planned, off=1))).scores
     assert off["painted objects"] < 0.1 and off["true objects"] == 1.0
+
+
+def test_a_set_of_pictures_is_as_far_as_it_is_other_pictures_whoever_asked_for_them(
+    planned: Plan, data: Dataset
+) -> None:
+    right, off = (fidelity(ask(planned, data, Knows(planned, off))).scores for off in (0, 1))
+    assert right["painted objects"] == 1 and right["fid"] == pytest.approx(0, abs=1e-6)
+    assert off["painted objects"] < 0.1 and off["fid"] == pytest.approx(0, abs=1e-6)
+    one = Knows(planned)
+    one.true = one.true[:1].expand_as(one.true)
+    assert fidelity(ask(planned, data, one)).scores["fid"] > 0.1
+
+
+def test_perplexity_weighs_each_row_alike(planned: Plan, data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """40 rows at log 4 and 20 at log 16."""
+
+    class Guesses(Knows):
+        def losses(self, batch: Batch, rng: Rng) -> Terms:
+            return {"text": torch.tensor({40: 4.0, 20: 16.0}[len(batch["row"])]).log(), "picture": torch.tensor(9.0)}
+
+    monkeypatch.setattr("sensorium.run.tasks.AT_ONCE", 40)
+    assert foretold(ask(planned, data, Guesses(planned))).scores == {"text perplexity": pytest.approx(4 ** (4 / 3))}
+    with pytest.raises(SensoriumError, match="baseline/denoiser has no loss on text"):
+        foretold(ask(planned, data, Knows(planned)))
 
 
 def test_what_is_rebuilt_is_read(planned: Plan, data: Dataset) -> None:

@@ -5,18 +5,21 @@ Shape legend: N rows. What a text tells is matched with what the reader finds in
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from sensorium.core import Predicts, SensoriumError
+from sensorium.core import Predicts, Rng, SensoriumError
+from sensorium.evals.metrics.distribution import frechet
 from sensorium.run.evaluate import Scored
 from sensorium.run.tasks import LONGEST_CAPTION, Question, few, generated, painted, pictures
 
-from . import sets
+from . import sampling, sets
 from .world import reader
 from .world.facts import Facts
 from .world.lang import Mention, read
@@ -108,11 +111,41 @@ def painting(asked: Question) -> Scored:
     is read from the pictures painted from them alone; "unrelated …": against the pictures of other captions, which is
     what who does not read the caption scores; "true …": against the true pictures, the reader's own error."""
     asked = few(asked, ROWS)
+    return _told_of(asked, painted(asked))
+
+
+def fidelity(asked: Question) -> Scored:
+    """The scores of `painting`, and of the same pictures "fid": their Fréchet distance from all true ones of the rows
+    on the features of `sampling`, lower better."""
+    part = few(asked, ROWS)
+    made, true = painted(part), pictures(asked)
+    distance = frechet(sampling.features(made), sampling.features(true))
+    return Scored({**_told_of(part, made).scores, "fid": distance}, {})
+
+
+@torch.no_grad()
+def foretold(asked: Question) -> Scored:
+    """Score "text perplexity": of the words of captions, in the orders that the method was trained on.
+
+    Raises:
+        SensoriumError: a method without a loss on text.
+    """
+    method, total, rows = asked.plan.method, 0.0, 0
+    for n, batch in enumerate(asked.batches("image", "text", "row", "group")):
+        terms = method.losses(batch, Rng(0).at(n))
+        if "text" not in terms:
+            raise SensoriumError(f"{asked.plan.job.paper} has no loss on text; it has {', '.join(terms)}")
+        total, rows = total + float(terms["text"]) * len(batch["row"]), rows + len(batch["row"])
+    return Scored({"text perplexity": math.exp(total / rows)}, {})
+
+
+def _told_of(asked: Question, made: NDArray[np.uint8]) -> Scored:
+    """What captions tell against what is read from the pictures painted from them."""
     told = mentions(asked, asked.texts("text"))
-    made = agreement(told, found := seen(asked, painted(asked)))
+    right = agreement(told, found := seen(asked, made))
     other = agreement(told[1:] + told[:1], found)
     true = agreement(told, seen(asked, pictures(asked)))
-    return _joined({"painted": made, "unrelated": other, "true": true}, ("objects", "colours", "shapes", "exact"))
+    return _joined({"painted": right, "unrelated": other, "true": true}, ("objects", "colours", "shapes", "exact"))
 
 
 def telling(asked: Question) -> Scored:
