@@ -11,7 +11,7 @@ import pytest
 from sensorium.core import Above, Arm, Budget, Cheaper, Claim, NotBelow, SensoriumError
 from sensorium.lab.sets import ONE, RECIPES, Recipe
 from sensorium.run import claims
-from sensorium.run.claims import Reproduction, TimeUp, by_use, claims_of, merit, standing
+from sensorium.run.claims import Reproduction, TimeUp, by_use, claims_of, gate_of, merit, standing
 from sensorium.run.ledger import latest
 
 PAPER = '''
@@ -173,6 +173,14 @@ def test_claims_whose_arms_serve_others_come_first(paper: str) -> None:
 def test_what_is_not_there_is_one_line(paper: str, claim: str, tier: str, words: str) -> None:
     with pytest.raises(SensoriumError, match=words):
         Reproduction(paper, claim, tier, workers=1, say=print, progress=lambda *_: None)
+
+
+def test_the_trivial_predictor_is_to_be_beaten_in_the_direction_of_the_statement() -> None:
+    assert gate_of(Above("fid", 0.1, higher=False), "mean image", {"fid"}) == Above(
+        "fid", 0.0, baseline="mean image", higher=False
+    )
+    assert gate_of(Above("r@1", 0.1), "random order", {"r@1"}) == Above("r@1", 0.0, baseline="random order")
+    assert gate_of(Above("fid", 0.1), "random order", {"r@1"}) is gate_of(Cheaper("cpu_s", 1), "", {""}) is None
 
 
 def test_a_rate_is_chosen_on_what_is_first_said_of_the_arm_or_on_what_the_claim_says() -> None:

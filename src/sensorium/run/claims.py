@@ -17,7 +17,18 @@ from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 
-from sensorium.core import Above, Claim, Keeps, NotBelow, Paper, Scores, SensoriumError, Trial, nearest
+from sensorium.core import (
+    Above,
+    Claim,
+    Keeps,
+    NotBelow,
+    Paper,
+    Scores,
+    SensoriumError,
+    Statement,
+    Trial,
+    nearest,
+)
 from sensorium.data.cache import home
 from sensorium.data.dataset import Dataset
 from sensorium.data.split import auto_mode, split
@@ -319,8 +330,7 @@ class Reproduction:
         longer = self.longer(rates, costs, seeds)
         found = []
         for s in self.claim.says:
-            metric = getattr(s, "metric", "")
-            gate = None if not metric or metric not in trivial[0] else Above(metric, 0.0, baseline=self.claim.beats)
+            gate = gate_of(s, self.claim.beats, trivial[0])
             table = {**runs, self.claim.beats: trivial}
             curves = self.curves(rates, seeds)
             found.append(
@@ -454,6 +464,17 @@ def compute(job: Job, function: str, folder: str) -> None:
 
 def _outcome(folder: Path) -> Outcome:
     return Outcome(**json.loads((folder / "scores.json").read_text(encoding="utf-8")))
+
+
+def gate_of(statement: Statement, beats: str, trivial: Collection[str]) -> Above | None:
+    """What an arm must be above before the statement is judged: the trivial predictor on the same metric, lower being
+    better where the statement says so; None where that has no such score."""
+    metric = getattr(statement, "metric", "")
+    return (
+        Above(metric, 0.0, baseline=beats, higher=getattr(statement, "higher", True))
+        if metric and metric in trivial
+        else None
+    )
 
 
 def merit(claim: Claim, arm: str, validation: Scores) -> float:
