@@ -6,6 +6,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -49,8 +50,10 @@ def test_status_follows_the_file() -> None:
     assert filip is not None
     assert (filip.path, filip.n > 0, filip.needs) == ("papers/align/filip.py", True, {"image": "image", "text": "text"})
     for row in catalogue.rows():
-        untested = [f"{claim} not tested" for claim, verdict in row.verdicts.items() if verdict == "not tested"]
-        parts = [row.partial, *untested, "" if row.verdicts else "claim not measured"]
+        left = [f"{claim} {word}" for claim, word in row.verdicts.items() if word in ("not tested", "not measured")]
+        if {*row.verdicts.values()} <= {"not measured"}:
+            left = ["claim not measured"]
+        parts = [row.partial, *left]
         missing = "; ".join(part for part in parts if part)
         found = ", ".join(f"{claim} {verdict}" for claim, verdict in row.verdicts.items())
         expected = "planned" if not row.path else "baseline" if row.kind == "baseline" else f"done: {found}"
@@ -110,6 +113,19 @@ def test_a_file_without_a_row_is_refused(index: ModuleType, tmp_path: Path) -> N
     (tmp_path / "papers" / "align" / "stray.py").write_text(GOOD)
     with pytest.raises(ValueError, match=r"papers/align/stray\.py"):
         index.build(tmp_path)
+
+
+def test_one_claim_of_two_that_was_measured_does_not_make_a_paper_done() -> None:
+    filip = catalogue.find("filip")
+    assert filip is not None
+    row = replace(filip, partial=None, verdicts={"cost": "holds", "transfer": "not measured"})
+    assert row.status == "partial: transfer not measured"
+    assert replace(row, verdicts={"cost": "holds", "transfer": "fails"}).status == "done: cost holds, transfer fails"
+
+
+def test_claims_are_read_from_the_file(index: ModuleType) -> None:
+    assert index.claims('CLAIMS = {"a": Claim(x), "b c": made("d")}') == ["a", "b c"]
+    assert index.claims("CLAIMS: dict[str, Claim] = {}") == index.claims("OTHER = {'a': 1}") == []
 
 
 def test_the_newest_row_of_the_deepest_tier_speaks_for_a_claim(index: ModuleType, tmp_path: Path) -> None:

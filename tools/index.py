@@ -74,6 +74,17 @@ def facts(source: str) -> dict[str, Any]:
     return {"doc": doc, "needs": needs, "parts": parts, "partial": partial}
 
 
+def claims(source: str) -> list[str]:
+    """The names of a paper's claims; ValueError where they are no literal strings."""
+    for node in ast.parse(source).body:
+        names = (
+            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        )
+        if any(isinstance(n, ast.Name) and n.id == "CLAIMS" for n in names) and isinstance(node.value, ast.Dict):
+            return [str(ast.literal_eval(key)) for key in node.value.keys if key is not None]
+    return []
+
+
 def verdicts(ledger: Path) -> dict[str, str]:
     """Claim -> verdict of its newest row at the deepest tier: the weakest of its statements'."""
     if not ledger.is_file():
@@ -89,6 +100,7 @@ def verdicts(ledger: Path) -> dict[str, str]:
     return {claim: weakest for claim, (_, _, weakest) in sorted(newest.items())}
 
 
+UNMEASURED = "not measured"
 ABSENT: dict[str, Any] = {"path": "", "doc": "", "needs": {}, "parts": {}, "partial": None, "verdicts": {}}
 
 
@@ -97,7 +109,9 @@ def _file(path: Path, package: Path) -> dict[str, Any]:
     try:
         slug = path.stem.replace("_", "-")
         known = verdicts(package / "ledger" / path.parent.name / f"{slug}.jsonl")
-        return {"path": place, **facts(path.read_text(encoding="utf-8")), "verdicts": known}
+        source = path.read_text(encoding="utf-8")
+        found = {claim: known.get(claim, UNMEASURED) for claim in claims(source)}
+        return {"path": place, **facts(source), "verdicts": found}
     except (ValueError, SyntaxError) as problem:
         raise ValueError(f"{place}: {problem}") from None
 

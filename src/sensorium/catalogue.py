@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-UNMEASURED = "claim not measured"
-"""Of a paper without a row in the ledger."""
-UNTESTED = "not tested"
-"""The verdict of a claim whose start lacks what it needs."""
+UNMEASURED, UNTESTED = "not measured", "not tested"
+"""What stands for the verdict of a claim without a row in the ledger; the verdict of one whose start lacks what it
+needs."""
 INDEX = Path(__file__).with_name("index.json")
 
 
@@ -24,7 +23,7 @@ class Row:
 
     `n` is its place among the papers, `path` its file below the package or "" where there is none, `doc` that file's
     docstring, `needs` its roles and their kinds, `parts` what its mechanism names and the symbol that is it, `partial`
-    the missing parts, `verdicts` what the laboratory found of each of its claims.
+    the missing parts, `verdicts` what the laboratory found of each of its claims, if anything.
     """
 
     slug: str
@@ -50,8 +49,9 @@ class Row:
             return "planned"
         if self.kind == "baseline":
             return "baseline"
-        untested = [f"{claim} {UNTESTED}" for claim, verdict in self.verdicts.items() if verdict == UNTESTED]
-        parts = [self.partial, *untested, "" if self.verdicts else UNMEASURED]
+        left = [f"{claim} {word}" for claim, word in self.verdicts.items() if word in (UNMEASURED, UNTESTED)]
+        none = all(word == UNMEASURED for word in self.verdicts.values())
+        parts = [self.partial, *([f"claim {UNMEASURED}"] if none else left)]
         missing = "; ".join(part for part in parts if part)
         if missing:
             return f"partial: {missing}"

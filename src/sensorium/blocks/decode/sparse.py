@@ -49,7 +49,7 @@ def skipping(decoder: Decoder, skip: Tensor, layers: Collection[int], parts: Col
     They leave the stream as it is there. Their keys and values are still computed, and seen by all others.
 
     Raises:
-        SensoriumError: a layer or a part that is not there.
+        SensoriumError: a layer or a part that is not there, or a decoder that hosts somebody else's layers.
     """
     if far := sorted(set(layers) - set(range(len(decoder.layers)))):
         raise SensoriumError(f"layer {far[0]} is skipped; this decoder has layers 0 to {len(decoder.layers) - 1}")
@@ -57,7 +57,8 @@ def skipping(decoder: Decoder, skip: Tensor, layers: Collection[int], parts: Col
         raise SensoriumError(f"part {odd[0]!r} of a layer{nearest(odd[0], SKIPS)}")
 
     def changed(n: int, layer: nn.Module) -> nn.Module:
-        assert isinstance(layer, Layer)
+        if not isinstance(layer, Layer):
+            raise SensoriumError("parts of layers are skipped in a decoder of our own; this one hosts somebody else's")
         own: dict[str, nn.Module] = {"mlp": layer.mlp} if FFN in parts else {}
         own |= {"q": layer.q, "out": layer.out} if ATTENTION in parts else {}
         return _with(layer, {name: Where(part, ~skip) for name, part in own.items()}) if n in layers else layer

@@ -4,6 +4,8 @@ Huo et al., 2021, arXiv 2103.06561. MoCo for two modalities: momentum copies of 
 first-in-first-out queue per modality, and each online query is contrasted with the other modality's keys, those of its
 batch and those of the queue. Differs from CLIP in where negatives come from: the queue, not only the batch.
 Claim: at a small batch, R@1 above in-batch InfoNCE at equal memory; the gain shrinks as the batch grows.
+Measured (pictograms, batch 32, five seeds): +0.014 at equal samples, undecided; a step costs 1.7 times CLIP's, whose
+heads on frozen towers do not need the negatives as much as more steps: -0.008 at equal cost.
 """
 
 from __future__ import annotations
