@@ -61,7 +61,7 @@ def test_fullest_text_wins(tmp_path: Path) -> None:
     [
         ({"text": "txet"}, r"text=txet: no column 'txet'; did you mean 'text'"),
         ({"txt": "text"}, r"role 'txt' is unknown; did you mean 'text'"),
-        ({"sound": "text"}, r"role 'sound' is unknown; expected one of audio, boxes, graph, group, image, label, pose"),
+        ({"sound": "text"}, r"role 'sound' is unknown; expected one of audio, boxes, graph, group, image, label, mask"),
         ({"image": "file_name+text"}, "a picture comes from one column"),
     ],
 )

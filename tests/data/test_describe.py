@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from sensorium.core.paper import KINDS
+from sensorium.data.codecs import NOUNS
 from sensorium.data.dataset import Dataset
-from sensorium.data.describe import gist, inert, reasons, splits, summary
+from sensorium.data.describe import PLURALS, gist, inert, reasons, splits, summary
 
 ROWS = 24
 
@@ -52,3 +54,7 @@ def test_splits_are_told_with_their_sizes_and_what_they_share(found: Dataset) ->
 
 def test_direction_and_control_characters_are_escaped() -> None:
     assert inert("a\u202eb\nc é") == "a\\u202eb\\nc é"
+
+
+def test_every_kind_of_value_has_a_plural() -> None:
+    assert set(KINDS) - {"text", "label", "ids"} <= set(NOUNS) | set(PLURALS)

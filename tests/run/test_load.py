@@ -63,7 +63,7 @@ def test_an_unknown_slug_is_answered_with_the_nearest(typed: str, near: str) -> 
 
 
 def test_a_slug_near_nothing_lists_what_there_is() -> None:
-    with pytest.raises(SensoriumError, match=r"unknown paper 'zzzzzzzzz'; expected one of asif"):
+    with pytest.raises(SensoriumError, match=r"unknown paper 'zzzzzzzzz'; expected one of aigc-survey, asif"):
         resolve("zzzzzzzzz")
 
 

@@ -17,6 +17,7 @@ PLURALS = {
     "graph": "molecules",
     "table": "records",
     "boxes": "sets of boxes",
+    "mask": "sets of masks",
     "spans": "sets of spans",
     "value": "numbers",
 }
