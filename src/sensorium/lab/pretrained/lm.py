@@ -11,7 +11,6 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import json
-import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache
@@ -34,6 +33,7 @@ from sensorium.run.load import attribute
 from . import folders
 from .folders import AT, CONFIG, PICKLE, SAFE
 from .known import SMOLLM2, Weights
+from .towers import library
 
 KIND = "causal-lm"
 """The start that these stand in for."""
@@ -45,6 +45,8 @@ KNOWN: Mapping[str, Weights] = {SMOLLM2.name: SMOLLM2}
 """Those that a registry package carries as GGUF."""
 TRIED, AGREE = 8, 1e-3
 """Ids that a model is tried on when it is opened, and by how much its logits may differ there."""
+LOCAL: Mapping[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+"""Said at every opening: left open, transformers would ask at the terminal whether to run what a checkpoint brings."""
 LONGEST = 2048
 """Positions of a model that names no most."""
 
@@ -131,7 +133,7 @@ def _words(folder: Path, source: str) -> Tokenizer:
         return Tokenizer.from_file(str(folder / WORDS))
     transformers = _transformers()
     with suppress(Exception):  # every kind of tokeniser fails in its own way
-        found = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True).backend_tokenizer
+        found = transformers.AutoTokenizer.from_pretrained(folder, **LOCAL).backend_tokenizer
         assert isinstance(found, Tokenizer)
         return found
     raise SensoriumError(f"{source} has no {WORDS}, and none can be made of what is there")
@@ -227,7 +229,7 @@ def _model(source: str, folder: Path) -> Any:
     if any(file.name == PICKLE for file in folders.weights(folder)):
         raise SensoriumError(f"{source} has pickled weights alone; a causal LM is read from safetensors")
     try:
-        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+        config = transformers.AutoConfig.from_pretrained(folder, **LOCAL)
         for name, value in config.to_dict().items():
             if "drop" in name and isinstance(value, float):
                 setattr(config, name, 0.0)
@@ -237,8 +239,8 @@ def _model(source: str, folder: Path) -> Any:
             dtype=torch.float32,
             attn_implementation="eager",
             use_safetensors=True,
-            local_files_only=True,
             output_loading_info=True,
+            **LOCAL,
         )
     except (ValueError, OSError, KeyError, RuntimeError, ImportError) as problem:
         raise SensoriumError(f"{source} is no causal LM that can be opened: {str(problem).splitlines()[0]}") from None
@@ -260,7 +262,7 @@ def _converted(name: str) -> Path:
                 f"weights {name!r} are a GGUF file, which needs {need}; get it with: pip install {need}"
             )
     transformers = _transformers()
-    given: dict[str, Any] = {"gguf_file": path.name, "local_files_only": True}
+    given: dict[str, Any] = {"gguf_file": path.name, **LOCAL}
     model = transformers.AutoModelForCausalLM.from_pretrained(path.parent, dtype=torch.float32, **given)
     config = {k: v for k, v in model.config.to_dict().items() if k != "quantization_config"}
     once = {value.data_ptr(): (name, value) for name, value in reversed(model.state_dict().items())}  # tied ones
@@ -277,17 +279,8 @@ def _damaged(folder: Path, stamp: int) -> str:
 
 
 def _transformers() -> Any:
-    """The library, offline and quiet, told of our attention."""
-    if importlib.util.find_spec("transformers") is None:
-        raise SensoriumError(
-            "a causal LM of others needs transformers; get it with: pip install 'sensorium[pretrained]'"
-        )
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    import transformers
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    register: Callable[[str, Any], None] = transformers.AttentionInterface.register
+    """The library, told of our attention."""
+    found = library()
+    register: Callable[[str, Any], None] = found.AttentionInterface.register
     register(OURS, attention)
-    return transformers
+    return found
